@@ -117,6 +117,9 @@ function(tocsin_library)
   _tocsin_add_library(${L_NAME} ${L_RANK} "${L_SRCS}" "${L_HDRS}" "${L_DEPS}" "${L_LINK}" "${L_PCH}")
 endfunction()
 
+# Everything that `./dev up` runs, without the tests.
+add_custom_target(processes)
+
 # A process is a library (so that tests can hold it) and a main of about thirty lines.
 function(tocsin_process)
   cmake_parse_arguments(S "PCH" "NAME;MAIN;BINARY" "SRCS;HDRS;DEPS;LINK" ${ARGN})
@@ -128,6 +131,7 @@ function(tocsin_process)
   add_executable(tocsin_${S_NAME}_main ${S_MAIN})
   set_target_properties(tocsin_${S_NAME}_main PROPERTIES OUTPUT_NAME ${S_BINARY})
   target_link_libraries(tocsin_${S_NAME}_main PRIVATE tocsin_${S_NAME} tocsin_options)
+  add_dependencies(processes tocsin_${S_NAME}_main)
 endfunction()
 
 function(tocsin_test)

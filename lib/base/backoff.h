@@ -1,5 +1,6 @@
-// Exponential back-off with full jitter: the n-th delay is drawn evenly from [0, min(maximum, initial·2ⁿ)], so that
-// clients that failed together do not return together (the "full jitter" of Marc Brooker's 2015 article).
+// Exponential back-off with full jitter: the n-th delay is drawn evenly from [0, min(maximum,
+// initial·2ⁿ)], so that clients that failed together do not return together (the "full jitter" of
+// Marc Brooker's 2015 article).
 #pragma once
 
 #include <chrono>

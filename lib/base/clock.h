@@ -1,12 +1,13 @@
-// Time, injected. Nothing in a core asks the machine for the time or sleeps; it is given a Clock, and a test gives it
-// one that moves only when told (lib/base/testing/fake_clock.h).
+// Time, injected. Nothing in a core asks the machine for the time or sleeps; it is given a Clock,
+// and a test gives it one that moves only when told (lib/base/testing/fake_clock.h).
 #pragma once
 
 #include <chrono>
 
 namespace tocsin {
 
-// Wall time in microseconds since 1970 UTC: for what is told to people and written in records. May jump.
+// Wall time in microseconds since 1970 UTC: for what is told to people and written in records. May
+// jump.
 using WallTime = std::chrono::time_point<std::chrono::system_clock, std::chrono::microseconds>;
 // Never goes back: for timeouts and measurements.
 using SteadyTime = std::chrono::steady_clock::time_point;

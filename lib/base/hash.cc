@@ -20,7 +20,8 @@ std::uint32_t Murmur2(std::string_view bytes) {
   const std::size_t words = bytes.size() / 4;
   for (std::size_t i = 0; i < words; ++i) {
     const std::size_t at = i * 4;
-    std::uint32_t word = byte_at(at) | byte_at(at + 1) << 8 | byte_at(at + 2) << 16 | byte_at(at + 3) << 24;
+    std::uint32_t word =
+        byte_at(at) | byte_at(at + 1) << 8 | byte_at(at + 2) << 16 | byte_at(at + 3) << 24;
     word *= kMultiplier;
     word ^= word >> kShift;
     word *= kMultiplier;
@@ -59,7 +60,8 @@ std::string StableId(std::span<const std::string_view> parts) {
   for (const std::string_view part : parts) {
     std::array<unsigned char, 8> length{};
     for (std::size_t i = 0; i < length.size(); ++i) {
-      length[i] = static_cast<unsigned char>(static_cast<std::uint64_t>(part.size()) >> (56 - 8 * i));
+      length[i] =
+          static_cast<unsigned char>(static_cast<std::uint64_t>(part.size()) >> (56 - 8 * i));
     }
     EVP_DigestUpdate(context.get(), length.data(), length.size());
     EVP_DigestUpdate(context.get(), part.data(), part.size());

@@ -8,13 +8,14 @@
 
 namespace tocsin {
 
-// Murmur2 as in Kafka's Java client (org.apache.kafka.common.utils.Utils.murmur2), and the partition that its default
-// partitioner and librdkafka's `murmur2_random` give to a key that is not null.
+// Murmur2 as in Kafka's Java client (org.apache.kafka.common.utils.Utils.murmur2), and the
+// partition that its default partitioner and librdkafka's `murmur2_random` give to a key that is
+// not null.
 std::uint32_t Murmur2(std::string_view bytes);
 std::int32_t PartitionForKey(std::string_view key, std::int32_t partition_count);
 
-// The first 16 bytes of SHA-256 over the parts, each preceded by its length as 8 bytes big-endian, in lower-case hex:
-// 32 characters that differ when any part or the division into parts differs.
+// The first 16 bytes of SHA-256 over the parts, each preceded by its length as 8 bytes big-endian,
+// in lower-case hex: 32 characters that differ when any part or the division into parts differs.
 std::string StableId(std::span<const std::string_view> parts);
 
 }  // namespace tocsin

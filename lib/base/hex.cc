@@ -37,7 +37,8 @@ absl::StatusOr<std::string> HexDecode(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); i += 2) {
     const int high = HexValue(text[i]);
     const int low = HexValue(text[i + 1]);
-    if (high < 0 || low < 0) return InvalidArgument("hex text has a character that is no hex digit");
+    if (high < 0 || low < 0)
+      return InvalidArgument("hex text has a character that is no hex digit");
     out.push_back(static_cast<char>(high * 16 + low));
   }
   return out;
@@ -78,7 +79,8 @@ absl::StatusOr<std::string> Base64UrlDecode(std::string_view text) {
       out.push_back(static_cast<char>(bits >> count & 0xff));
     }
   }
-  if ((bits & ((1U << count) - 1)) != 0) return InvalidArgument("base64url text has stray trailing bits");
+  if ((bits & ((1U << count) - 1)) != 0)
+    return InvalidArgument("base64url text has stray trailing bits");
   return out;
 }
 

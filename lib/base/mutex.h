@@ -1,5 +1,6 @@
-// The mutex of this code base: std::mutex with the annotations that clang's -Wthread-safety checks. absl::Mutex is
-// not used because ThreadSanitizer reports false races through Debian's uninstrumented build of it.
+// The mutex of this code base: std::mutex with the annotations that clang's -Wthread-safety checks.
+// absl::Mutex is not used because ThreadSanitizer reports false races through Debian's
+// uninstrumented build of it.
 //
 //   Mutex mutex_;
 //   int count_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -58,11 +59,11 @@ class CondVar {
   bool WaitFor(Mutex& mutex, std::chrono::nanoseconds timeout)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
-    // wait_until on the system clock is what ThreadSanitizer understands; a jump of it only makes a wake early or
-    // late, and every caller loops.
-    const auto status =
-        condition_.wait_until(lock, std::chrono::system_clock::now() +
-                                        std::chrono::duration_cast<std::chrono::microseconds>(timeout));
+    // wait_until on the system clock is what ThreadSanitizer understands; a jump of it only makes a
+    // wake early or late, and every caller loops.
+    const auto status = condition_.wait_until(
+        lock, std::chrono::system_clock::now() +
+                  std::chrono::duration_cast<std::chrono::microseconds>(timeout));
     lock.release();
     return status == std::cv_status::no_timeout;
   }

@@ -10,8 +10,8 @@
 #include "lib/base/text.h"
 
 // Returns from the enclosing function when `expression` (an absl::Status) is not OK.
-#define TOCSIN_RETURN_IF_ERROR(expression)                    \
-  do {                                                        \
+#define TOCSIN_RETURN_IF_ERROR(expression)                                                       \
+  do {                                                                                           \
     if (absl::Status tocsin_status_ = (expression); !tocsin_status_.ok()) return tocsin_status_; \
   } while (false)
 
@@ -22,8 +22,8 @@
   if (!result.ok()) return std::move(result).status();            \
   target = std::move(result).value()
 
-// Evaluates `expression` (a StatusOr), returns its status when it is not OK, else assigns its value to `target`,
-// which may be a declaration: TOCSIN_ASSIGN_OR_RETURN(auto config, LoadConfig(path));
+// Evaluates `expression` (a StatusOr), returns its status when it is not OK, else assigns its value
+// to `target`, which may be a declaration: TOCSIN_ASSIGN_OR_RETURN(auto config, LoadConfig(path));
 #define TOCSIN_ASSIGN_OR_RETURN(target, expression) \
   TOCSIN_ASSIGN_OR_RETURN_IMPL_(TOCSIN_STATUS_CONCAT_(tocsin_result_, __LINE__), target, expression)
 
@@ -41,14 +41,18 @@ std::string Describe(const absl::Status& status);
 inline absl::Status InvalidArgument(std::string_view message) {
   return absl::InvalidArgumentError(ToAbsl(message));
 }
-inline absl::Status NotFound(std::string_view message) { return absl::NotFoundError(ToAbsl(message)); }
+inline absl::Status NotFound(std::string_view message) {
+  return absl::NotFoundError(ToAbsl(message));
+}
 inline absl::Status FailedPrecondition(std::string_view message) {
   return absl::FailedPreconditionError(ToAbsl(message));
 }
 inline absl::Status Unavailable(std::string_view message) {
   return absl::UnavailableError(ToAbsl(message));
 }
-inline absl::Status Internal(std::string_view message) { return absl::InternalError(ToAbsl(message)); }
+inline absl::Status Internal(std::string_view message) {
+  return absl::InternalError(ToAbsl(message));
+}
 inline absl::Status Unauthenticated(std::string_view message) {
   return absl::UnauthenticatedError(ToAbsl(message));
 }
@@ -61,8 +65,12 @@ inline absl::Status ResourceExhausted(std::string_view message) {
 inline absl::Status DeadlineExceeded(std::string_view message) {
   return absl::DeadlineExceededError(ToAbsl(message));
 }
-inline absl::Status Aborted(std::string_view message) { return absl::AbortedError(ToAbsl(message)); }
-inline absl::Status DataLoss(std::string_view message) { return absl::DataLossError(ToAbsl(message)); }
+inline absl::Status Aborted(std::string_view message) {
+  return absl::AbortedError(ToAbsl(message));
+}
+inline absl::Status DataLoss(std::string_view message) {
+  return absl::DataLossError(ToAbsl(message));
+}
 inline absl::Status AlreadyExists(std::string_view message) {
   return absl::AlreadyExistsError(ToAbsl(message));
 }

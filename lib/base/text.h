@@ -1,5 +1,6 @@
-// Bridges between std::string_view, which our interfaces speak, and absl::string_view, which is another type in
-// Debian's build of Abseil; and the few text helpers that more than one library needs.
+// Bridges between std::string_view, which our interfaces speak, and absl::string_view, which is
+// another type in Debian's build of Abseil; and the few text helpers that more than one library
+// needs.
 //
 // Threads: all functions are pure.
 #pragma once
@@ -17,8 +18,8 @@ namespace tocsin {
 inline absl::string_view ToAbsl(std::string_view text) { return {text.data(), text.size()}; }
 inline std::string_view ToStd(absl::string_view text) { return {text.data(), text.size()}; }
 
-// Joins anything that converts to std::string_view or is a number. The pendant of absl::StrCat, which does not take
-// std::string_view here.
+// Joins anything that converts to std::string_view or is a number. The pendant of absl::StrCat,
+// which does not take std::string_view here.
 namespace internal {
 inline void AppendPiece(std::string& out, std::string_view piece) { out.append(piece); }
 inline void AppendPiece(std::string& out, const std::string& piece) { out.append(piece); }

@@ -13,10 +13,12 @@ namespace tocsin {
 // "2016-01-15T13:24:00Z", with as many digits of a second as are needed (none, 3 or 6). Always UTC.
 std::string FormatTime(WallTime time);
 
-// RFC 3339 with any offset and up to nine digits of a second (cut to microseconds). INVALID_ARGUMENT quotes the text.
+// RFC 3339 with any offset and up to nine digits of a second (cut to microseconds).
+// INVALID_ARGUMENT quotes the text.
 absl::StatusOr<WallTime> ParseTime(std::string_view text);
 
-// "250ms", "10s", "90m", "24h", "7d"; one number and one unit. INVALID_ARGUMENT quotes the text and lists the units.
+// "250ms", "10s", "90m", "24h", "7d"; one number and one unit. INVALID_ARGUMENT quotes the text and
+// lists the units.
 absl::StatusOr<std::chrono::microseconds> ParseDuration(std::string_view text);
 // The shortest exact form of the above: "10m", "90s", "1500ms".
 std::string FormatDuration(std::chrono::microseconds duration);

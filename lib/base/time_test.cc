@@ -9,8 +9,8 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(TimeTest, RoundTrip) {
-  for (const char* text : {"2016-01-15T13:24:00Z", "1969-12-31T23:59:59.250Z",
-                           "2100-02-28T00:00:00.000001Z"}) {
+  for (const char* text :
+       {"2016-01-15T13:24:00Z", "1969-12-31T23:59:59.250Z", "2100-02-28T00:00:00.000001Z"}) {
     ASSERT_THAT(ParseTime(text), IsOk());
     EXPECT_EQ(FormatTime(*ParseTime(text)), text);
   }
@@ -18,8 +18,10 @@ TEST(TimeTest, RoundTrip) {
 }
 
 TEST(TimeTest, RefusesWhatIsNotRfc3339) {
-  for (const char* text : {"", "yesterday", "2016-01-15", "infinite-future", "2016-13-01T00:00:00Z"}) {
-    EXPECT_THAT(ParseTime(text), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("RFC 3339")))
+  for (const char* text :
+       {"", "yesterday", "2016-01-15", "infinite-future", "2016-13-01T00:00:00Z"}) {
+    EXPECT_THAT(ParseTime(text),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("RFC 3339")))
         << text;
   }
 }
