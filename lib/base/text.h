@@ -24,6 +24,7 @@ namespace internal {
 inline void AppendPiece(std::string& out, std::string_view piece) { out.append(piece); }
 inline void AppendPiece(std::string& out, const std::string& piece) { out.append(piece); }
 inline void AppendPiece(std::string& out, const char* piece) { out.append(piece); }
+inline void AppendPiece(std::string& out, char* piece) { out.append(piece); }
 inline void AppendPiece(std::string& out, char piece) { out.push_back(piece); }
 inline void AppendPiece(std::string& out, bool piece) { out.append(piece ? "true" : "false"); }
 template <typename Number>
