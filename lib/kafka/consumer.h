@@ -1,0 +1,163 @@
+// Reads records from Kafka: as a member of a group (eager assignment, static membership) or from
+// partitions and offsets that the caller names.
+//
+// Delivery: nothing is committed unless the caller does it, by Commit or in a transaction
+// (transactional_producer.h), so a record is handed out again after a crash: at least once, or
+// exactly once with a transaction.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "lib/kafka/types.h"
+
+namespace tocsin::kafka {
+
+// Where to begin in a partition for which the group has committed nothing.
+enum class StartPosition { kEarliest, kLatest };
+
+struct ConsumerOptions {
+  Connection connection;
+  // Empty: no group; Assign is the only way to read, and Commit and Committed are refused.
+  std::string group;
+  // Static membership: stable and unique among the members. A member that comes back under the same
+  // id within the session timeout gets its partitions back without a rebalance; two live members
+  // with one id fence each other (FAILED_PRECONDITION, fatal). Empty: dynamic membership.
+  std::string instance_id;
+  Isolation isolation = Isolation::kReadCommitted;
+  StartPosition start = StartPosition::kEarliest;
+  // Silence after which the group gives this member's partitions away.
+  std::chrono::milliseconds session_timeout{10'000};
+  // The longest time between two calls of Poll; beyond it the member is thrown out.
+  std::chrono::milliseconds max_poll_interval{300'000};
+  // Most records that one Poll returns.
+  std::size_t max_batch = 1'000;
+  // Bound of what is fetched ahead, in all.
+  std::size_t max_buffered_bytes = 32U << 20;
+};
+
+struct AssignedPartition {
+  TopicPartition where;
+  // The group's committed offset; nullopt where there is none.
+  std::optional<std::int64_t> committed;
+};
+
+// Called from within Poll, Close and the destructor, on their thread. Eager: every rebalance first
+// takes all partitions away, then gives the new ones.
+class RebalanceListener {
+ public:
+  virtual ~RebalanceListener() = default;
+  // The consumer has been assigned these (perhaps none) and reads each from its committed offset or
+  // else from the start position. The listener may call Pause, Seek and the queries; it must not
+  // restore state here, but pause and do it outside.
+  virtual void OnAssigned(const std::vector<AssignedPartition>& partitions) = 0;
+  // About to be taken away, in good order: finish and commit what is in hand, or abort it.
+  virtual void OnRevoked(const std::vector<TopicPartition>& partitions) = 0;
+  // Already lost (session expired, fenced): another member may own them. Abort, commit nothing.
+  virtual void OnLost(const std::vector<TopicPartition>& partitions) = 0;
+};
+
+struct PollError {
+  // FAILED_PRECONDITION      fatal: fenced by another member with this instance id. Discard the
+  //                          consumer.
+  // OUT_OF_RANGE             the position in `where` is not in the log any more (or not yet). The
+  //                          partition stays paused by the error until the caller seeks.
+  // NOT_FOUND                no such topic or partition; the client goes on trying.
+  // PERMISSION_DENIED, UNAUTHENTICATED
+  // DATA_LOSS                a batch failed its checksum.
+  // UNAVAILABLE              brokers cannot be reached; the client goes on trying.
+  // RESOURCE_EXHAUSTED       `max_poll_interval` was exceeded; the next Poll joins again.
+  absl::Status status;
+  // Which partition it is about, where it is about one.
+  std::optional<TopicPartition> where;
+  bool fatal = false;
+};
+
+struct Batch {
+  // Per partition in the order of offsets.
+  std::vector<Record> records;
+  // Partitions whose end was reached, and the offset of the end: that of the next record to be
+  // written there. It counts what `records` cannot show (markers and aborted transactions). With
+  // kReadCommitted the end is the last stable offset. Stands after the partition's records.
+  Offsets ends;
+  std::vector<PollError> errors;
+
+  bool empty() const { return records.empty() && ends.empty() && errors.empty(); }
+};
+
+// Opaque proof of membership at one moment, for TransactionalProducer::SendOffsets.
+struct GroupMetadata {
+  std::string group;
+  std::string opaque;
+};
+
+// One thread at a time, but for the queries marked "any thread". The destructor calls Close.
+class Consumer {
+ public:
+  virtual ~Consumer() = default;
+
+  // Joins the group. `listener` may be null and must outlive the consumer or the call of Close.
+  // FAILED_PRECONDITION without a group, or when Assign was called before.
+  virtual absl::Status Subscribe(std::vector<std::string> topics, RebalanceListener* listener) = 0;
+
+  // Reads exactly these from these offsets on, instead of what was read before. Not to be mixed
+  // with Subscribe.
+  virtual absl::Status Assign(const Offsets& from) = 0;
+
+  // Waits at most `timeout` for the first thing to report, then takes what else is at hand, up to
+  // `max_batch` records. May call the rebalance listener, and takes as long as that takes; for a
+  // new assignment it asks the coordinator for the committed offsets, at most 10 s at a time.
+  virtual Batch Poll(std::chrono::milliseconds timeout) = 0;
+
+  // The next Poll continues here. Records already handed out stay handed out. The partition must be
+  // assigned (FAILED_PRECONDITION). At most 5 s.
+  virtual absl::Status Seek(const TopicPartition& where, std::int64_t offset) = 0;
+  // Paused partitions stay assigned and report nothing.
+  virtual absl::Status Pause(const std::vector<TopicPartition>& partitions) = 0;
+  virtual absl::Status Resume(const std::vector<TopicPartition>& partitions) = 0;
+
+  // The next offset that Poll would hand out, as far as is known: behind the last record, the last
+  // end mark or the last seek, whichever came later. nullopt where nothing of these has happened or
+  // the partition is not assigned.
+  virtual std::optional<std::int64_t> Position(const TopicPartition& where) const = 0;
+  virtual std::vector<TopicPartition> Assignment() const = 0;
+
+  // The group's committed offsets; partitions without one are left out. With kReadCommitted waits
+  // for pending transactional offsets to be decided. UNAVAILABLE / DEADLINE_EXCEEDED: try again.
+  virtual absl::StatusOr<Offsets> Committed(const std::vector<TopicPartition>& partitions,
+                                            std::chrono::milliseconds timeout) = 0;
+  // Synchronous. ABORTED: a rebalance is under way or took the partition away: the records will be
+  // read again by whoever owns it then. UNAVAILABLE: try again.
+  virtual absl::Status Commit(const Offsets& next) = 0;
+
+  // Fetch it anew for each use: the generation changes without a callback. FAILED_PRECONDITION
+  // while this consumer is not a member with an assignment.
+  virtual absl::StatusOr<GroupMetadata> CurrentGroupMetadata() = 0;
+
+  // Asks the partition's leader, so OK also proves that the broker answers. kReadCommitted: the
+  // last stable offset; kReadUncommitted: the high watermark. Any thread. UNAVAILABLE /
+  // DEADLINE_EXCEEDED: not within `timeout`. NOT_FOUND: no such partition.
+  virtual absl::StatusOr<std::int64_t> QueryEndOffset(const TopicPartition& where,
+                                                      Isolation isolation,
+                                                      std::chrono::milliseconds timeout) = 0;
+  // The first offset that is still in the log. Any thread, errors as above.
+  virtual absl::StatusOr<std::int64_t> QueryBeginningOffset(const TopicPartition& where,
+                                                            std::chrono::milliseconds timeout) = 0;
+
+  // Stops reading: calls OnRevoked (or OnLost) for what is assigned. With an instance id the place
+  // in the group is kept until the session times out; else the group is left. Idempotent. At most
+  // about 10 s when the broker does not answer.
+  virtual void Close() = 0;
+};
+
+// INVALID_ARGUMENT: an option does not make sense. Does not wait for the broker.
+absl::StatusOr<std::unique_ptr<Consumer>> MakeConsumer(ConsumerOptions options);
+
+}  // namespace tocsin::kafka
