@@ -175,6 +175,9 @@ absl::StatusOr<Certificate> MakeLeaf(const Certificate& authority, const LeafOpt
     return InvalidArgument(
         Concat("the authority's certificate or key cannot be read: ", OpensslError()));
   }
+  if (X509_check_ca(issuer.get()) == 0) {
+    return InvalidArgument("the issuing certificate is not one of an authority");
+  }
   if (options.identity.empty()) return InvalidArgument("a certificate needs an identity");
   const Owned<EVP_PKEY> key(EVP_EC_gen("P-256"));
   if (key == nullptr) return Internal(Concat("cannot make a P-256 key: ", OpensslError()));
