@@ -1,0 +1,70 @@
+// The simple way to serve: a whole request in, a whole response out.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lib/http/exchange.h"
+#include "lib/http/message.h"
+
+namespace tocsin::http {
+
+struct Request {
+  std::string method;
+  // As sent, not decoded; the query is taken off. "/subjects/a%2Fb/versions".
+  std::string path;
+  // Decoded, in the order sent.
+  std::vector<std::pair<std::string, std::string>> query;
+  Headers headers;
+  std::string body;
+  // Address of the client.
+  std::string peer;
+
+  // The path split at '/', each segment decoded: {"subjects", "a/b", "versions"}. Empty segments
+  // are left out.
+  std::vector<std::string> Segments() const;
+  // The first query parameter of that name.
+  std::optional<std::string_view> Parameter(std::string_view name) const;
+};
+
+struct Response {
+  int status = 200;
+  Headers headers;
+  std::string body;
+};
+
+// Answers one request. Copyable; may be kept, and called on any thread, also when the client or the
+// server is gone. The first call counts. When the last copy goes without a call the client gets
+// 500.
+class Responder {
+ public:
+  class State;
+  explicit Responder(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  void operator()(Response response) const;
+
+ private:
+  std::shared_ptr<State> state_;
+};
+
+using BufferedHandler = std::function<void(const Request&, Responder)>;
+
+struct BufferedOptions {
+  // A longer body is answered with 413.
+  std::size_t max_body = 1024 * 1024;
+  // Threads that run the handler, which may then block (for seconds, not for ever: Stop waits for
+  // it). 0: it runs on an I/O thread and must not block.
+  int worker_threads = 4;
+  // Requests that wait for a worker; further ones are answered with 503.
+  std::size_t max_queue = 1024;
+};
+
+// server = Server({.listen = "…"}, MakeBuffered(handler)). HEAD is served as GET without the body.
+std::shared_ptr<Handler> MakeBuffered(BufferedHandler handler, BufferedOptions options = {});
+
+}  // namespace tocsin::http

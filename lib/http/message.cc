@@ -1,0 +1,184 @@
+#include "lib/http/message.h"
+
+#include <algorithm>
+
+namespace tocsin::http {
+namespace {
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
+int HexValue(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+}  // namespace
+
+Slice::Slice(std::string bytes) {
+  auto owner = std::make_shared<const std::string>(std::move(bytes));
+  bytes_ = *owner;
+  owner_ = std::move(owner);
+}
+
+std::size_t TotalSize(const std::vector<Slice>& slices) {
+  std::size_t size = 0;
+  for (const Slice& slice : slices) size += slice.size();
+  return size;
+}
+
+std::string Flatten(const std::vector<Slice>& slices) {
+  std::string out;
+  out.reserve(TotalSize(slices));
+  for (const Slice& slice : slices) out.append(slice.view());
+  return out;
+}
+
+Headers::Headers(std::initializer_list<std::pair<std::string_view, std::string_view>> fields) {
+  fields_.reserve(fields.size());
+  for (const auto& [name, value] : fields) Add(name, value);
+}
+
+void Headers::Add(std::string_view name, std::string_view value) {
+  fields_.push_back(Field{Lower(name), std::string(value)});
+}
+
+void Headers::Set(std::string_view name, std::string_view value) {
+  Remove(name);
+  Add(name, value);
+}
+
+void Headers::Remove(std::string_view name) {
+  const std::string lower = Lower(name);
+  std::erase_if(fields_, [&](const Field& field) { return field.name == lower; });
+}
+
+std::optional<std::string_view> Headers::Get(std::string_view name) const {
+  for (const Field& field : fields_) {
+    if (field.name == name) return field.value;
+  }
+  return std::nullopt;
+}
+
+std::string Headers::Joined(std::string_view name) const {
+  std::string joined;
+  bool first = true;
+  for (const Field& field : fields_) {
+    if (field.name != name) continue;
+    if (!first) joined += ", ";
+    joined += field.value;
+    first = false;
+  }
+  return joined;
+}
+
+std::string_view RequestHead::path() const {
+  return std::string_view(target).substr(0, target.find('?'));
+}
+
+std::string_view RequestHead::query() const {
+  const std::size_t mark = target.find('?');
+  if (mark == std::string::npos) return {};
+  return std::string_view(target).substr(mark + 1);
+}
+
+std::string PercentDecode(std::string_view text, bool plus_is_space) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size()) {
+      const int high = HexValue(text[i + 1]);
+      const int low = HexValue(text[i + 2]);
+      if (high >= 0 && low >= 0) {
+        out.push_back(static_cast<char>(high * 16 + low));
+        i += 2;
+        continue;
+      }
+    }
+    out.push_back(plus_is_space && text[i] == '+' ? ' ' : text[i]);
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> ParseQuery(std::string_view query) {
+  std::vector<std::pair<std::string, std::string>> parameters;
+  while (!query.empty()) {
+    const std::size_t end = std::min(query.find('&'), query.size());
+    const std::string_view piece = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    if (piece.empty()) continue;
+    const std::size_t equals = std::min(piece.find('='), piece.size());
+    const std::string_view value = equals == piece.size() ? "" : piece.substr(equals + 1);
+    parameters.emplace_back(PercentDecode(piece.substr(0, equals), true),
+                            PercentDecode(value, true));
+  }
+  return parameters;
+}
+
+std::string_view ReasonPhrase(int status) {
+  switch (status) {
+    case 100:
+      return "Continue";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 204:
+      return "No Content";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 406:
+      return "Not Acceptable";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 411:
+      return "Length Required";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 422:
+      return "Unprocessable Content";
+    case 426:
+      return "Upgrade Required";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "";
+  }
+}
+
+}  // namespace tocsin::http

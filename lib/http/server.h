@@ -1,0 +1,88 @@
+// One TCP port that speaks HTTP/1.1 and HTTP/2 (with prior knowledge), told apart by the first
+// bytes of each connection. Meant to face clients that are not trusted: everything is bounded.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "lib/base/clock.h"
+#include "lib/http/exchange.h"
+
+namespace tocsin::http {
+
+struct Limits {
+  // Open connections; further ones are closed at once.
+  int max_connections = 10'000;
+  // Streams at a time on one HTTP/2 connection.
+  std::uint32_t max_streams = 100;
+  // All header fields of a request, name + value + 32 each. More: 431.
+  std::size_t max_header_bytes = 16 * 1024;
+  std::size_t max_header_count = 100;
+  // The body of one request; 0: no limit. More: Read gives RESOURCE_EXHAUSTED.
+  std::uint64_t max_body = 0;
+  // Body bytes that a client may send on one stream before the handler reads them.
+  std::size_t body_window = 256 * 1024;
+  // The same over all streams of one HTTP/2 connection.
+  std::size_t connection_window = 1024 * 1024;
+  // See Exchange::WhenWritable and Exchange::Write.
+  std::size_t unsent_low_water = 64 * 1024;
+  std::size_t max_unsent = 16 * 1024 * 1024;
+  // From the first byte of a connection or request to the end of its head.
+  std::chrono::milliseconds header_timeout{10'000};
+  // Between requests of a connection.
+  std::chrono::milliseconds idle_timeout{120'000};
+  // While the handler waits in Read and the client sends nothing. 0: for ever, as a client stream
+  // needs that is quiet for long.
+  std::chrono::milliseconds body_timeout{0};
+  // While bytes wait to be sent and the client takes none.
+  std::chrono::milliseconds send_timeout{60'000};
+  // Frames that cost the server more than the client (RST_STREAM in either direction after a fault
+  // of the client, SETTINGS, PRIORITY, empty DATA): so many at once on a connection, refilled per
+  // second; beyond that GOAWAY(ENHANCE_YOUR_CALM).
+  int nuisance_burst = 1000;
+  int nuisance_per_second = 50;
+};
+
+struct ServerOptions {
+  // host:port; port 0 takes a free one.
+  std::string listen = "127.0.0.1:0";
+  int io_threads = 2;
+  Limits limits;
+  // How often timeouts are looked at.
+  std::chrono::milliseconds tick{250};
+  const Clock* clock = &Clock::Real();
+};
+
+// Thread-safe. The destructor calls Stop(0).
+class Server {
+ public:
+  Server(ServerOptions options, std::shared_ptr<Handler> handler);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Binds and serves. Errors are for people and name the address: INVALID_ARGUMENT (not host:port),
+  // ALREADY_EXISTS (the port is in use), FAILED_PRECONDITION.
+  absl::Status Start();
+
+  // The port that is listened on; 0 before Start.
+  std::uint16_t port() const;
+
+  // Accepts no more, tells clients to go (GOAWAY, "connection: close"), lets running exchanges end
+  // until `grace` has passed, then closes what is left and joins the threads. Idempotent. Handlers
+  // must end their endless streams themselves. Not to be called on an I/O thread.
+  void Stop(std::chrono::milliseconds grace);
+
+  // Connections open now.
+  int connections() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tocsin::http
