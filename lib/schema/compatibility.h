@@ -75,7 +75,8 @@ struct Finding {
   std::string description;
 };
 
-// All differences, compatible ones too, in the order of the file. Pure; thread-safe.
+// All differences, compatible ones too, in the order of the file; those in imported types last.
+// Pure; thread-safe.
 std::vector<Finding> Differences(const CompiledSchema& older, const CompiledSchema& newer);
 
 // What stands against `newer` directly following `older` at this level; empty when nothing does.
