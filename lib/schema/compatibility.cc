@@ -177,6 +177,8 @@ std::string FieldText(const FieldDescriptor& field) {
 class Comparison {
  public:
   std::vector<Finding> Run(const FileDescriptor& older, const FileDescriptor& newer) {
+    old_file_ = &older;
+    new_file_ = &newer;
     if (older.package() != newer.package()) {
       Add(DifferenceKind::kPackageChanged,
           Concat("the package was '", older.package(), "' and is '", newer.package(),
@@ -383,7 +385,7 @@ class Comparison {
       return;
     }
     // Types of the file itself are compared in their place.
-    if (old_type.file() == older.file() && new_type.file() == newer.file()) return;
+    if (old_type.file() == old_file_ && new_type.file() == new_file_) return;
     const Pair pair{&old_type, &new_type};
     if (imported_.try_emplace(pair).second) waiting_.push_back(pair);
     if (within_ != nullptr) {
@@ -517,6 +519,8 @@ class Comparison {
     }
   }
 
+  const FileDescriptor* old_file_ = nullptr;
+  const FileDescriptor* new_file_ = nullptr;
   std::vector<std::string> path_;
   std::vector<Finding> findings_;
   std::map<Pair, Imported> imported_;

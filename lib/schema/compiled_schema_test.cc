@@ -1,0 +1,231 @@
+#include "lib/schema/compiled_schema.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/descriptor.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/testing/status_matchers.h"
+#include "lib/base/text.h"
+
+namespace tocsin::schema {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+absl::StatusOr<std::shared_ptr<const CompiledSchema>> Compile(
+    std::string text, const std::vector<SourceFile>& imports = {}, CompileLimits limits = {}) {
+  return CompiledSchema::Compile({"main.proto", std::move(text)}, imports, limits);
+}
+
+constexpr char kNested[] = R"(
+syntax = "proto3";
+package p;
+import "google/protobuf/timestamp.proto";
+message First { google.protobuf.Timestamp at = 1; }
+message Second {
+  message Inner { message Deep {} }
+  map<string, Inner> by_name = 1;
+}
+)";
+
+TEST(CompiledSchema, FindsMessagesByIndexAndByName) {
+  const auto schema = Compile(kNested);
+  ASSERT_THAT(schema, IsOk());
+  const std::vector<std::int32_t> path = {1, 0, 0};
+  const auto deep = (*schema)->MessageAt(path);
+  ASSERT_THAT(deep, IsOk());
+  EXPECT_EQ((*deep)->full_name(), "p.Second.Inner.Deep");
+  EXPECT_EQ(MessageIndexes(**deep), path);
+  EXPECT_EQ((*schema)->FindMessage("p.Second.Inner.Deep"), *deep);
+  EXPECT_EQ((*schema)->FindMessage("Second"), nullptr);
+  EXPECT_EQ((*schema)->FindMessage("google.protobuf.Timestamp"), nullptr) << "of an import";
+  EXPECT_THAT((*schema)->MessageNames(),
+              ElementsAre("p.First", "p.Second", "p.Second.Inner", "p.Second.Inner.Deep"));
+}
+
+TEST(CompiledSchema, IndexOutsideTheFile) {
+  const auto schema = Compile(kNested);
+  ASSERT_THAT(schema, IsOk());
+  const auto message = [&](std::vector<std::int32_t> path) { return (*schema)->MessageAt(path); };
+  EXPECT_THAT(message({2}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("2 messages at its top level; the message index 2 names none")));
+  EXPECT_THAT(message({0, 0}), StatusIs(absl::StatusCode::kInvalidArgument,
+                                        HasSubstr("p.First has 0 nested messages")));
+  EXPECT_THAT(message({-1}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(message({}), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+struct BadText {
+  std::string name;
+  std::string text;
+  std::string message;
+};
+
+class CompilerRefuses : public ::testing::TestWithParam<BadText> {};
+
+TEST_P(CompilerRefuses, WithPosition) {
+  const std::vector<SourceFile> imports = {
+      {"a.proto", "syntax='proto3';\nimport 'b.proto';"},
+      {"b.proto", "syntax='proto3';\n\n  import 'a.proto';"},
+      {"broken.proto", "syntax='proto3';\nmessage { }"},
+  };
+  EXPECT_THAT(Compile(GetParam().text, imports),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(GetParam().message)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, CompilerRefuses,
+    ::testing::Values(
+        BadText{"NotProto", "{\"type\": \"record\"}", "main.proto:1:1: "},
+        BadText{"Syntax", "syntax='proto3';\nmessage A { int32 = 1; }",
+                "main.proto:2:19: Expected"},
+        BadText{"UnknownType", "syntax='proto3';\nmessage A {\n  Missing m = 1;\n}",
+                "main.proto:3:3: \"Missing\" is not defined"},
+        BadText{"NumberTwice", "syntax='proto3';\nmessage A { int32 a = 1; int32 b = 1; }",
+                "main.proto:2:36: Field number 1 has already been used"},
+        BadText{"UnknownSyntax", "syntax='proto9';", "main.proto:1:8: Unrecognized syntax"},
+        BadText{"UnterminatedText", "syntax='proto3", "main.proto:1:15: "},
+        BadText{"MissingImport", "syntax='proto3';\nimport 'nowhere.proto';",
+                "main.proto:2:1: import \"nowhere.proto\" was not found: register it first"},
+        BadText{"Cycle", "syntax='proto3';\nimport 'a.proto';",
+                "b.proto:3:3: import cycle: a.proto → b.proto → a.proto"},
+        BadText{"ImportsItself", "syntax='proto3';\nimport 'main.proto';",
+                "main.proto:2:1: import cycle: main.proto → main.proto"},
+        BadText{"BrokenImport", "syntax='proto3';\nimport 'broken.proto';", "broken.proto:2:9: "}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(CompiledSchema, SeveralErrorsAreListed) {
+  EXPECT_THAT(Compile("syntax='proto3';\nmessage A { X x = 1;\n Y y = 2; }"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "main.proto:2:13: \"X\" is not defined.\n"
+                       "main.proto:3:2: \"Y\" is not defined."));
+}
+
+TEST(CompiledSchema, ListOfErrorsIsBounded) {
+  std::string text = "syntax='proto3'; message A {\n";
+  for (int i = 1; i <= 100; ++i) text += Concat("Missing", i, " f", i, " = ", i, ";\n");
+  const auto schema = Compile(text + "}");
+  EXPECT_THAT(schema,
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\n… and 80 more errors")));
+}
+
+TEST(CompiledSchema, TooLarge) {
+  CompileLimits limits;
+  limits.max_text_bytes = 100;
+  EXPECT_THAT(Compile(std::string(101, ' '), {}, limits),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "main.proto: the text is 101 bytes, more than the limit of 100"));
+}
+
+TEST(CompiledSchema, TooLargeWithImports) {
+  CompileLimits limits;
+  limits.max_total_bytes = 100;
+  EXPECT_THAT(Compile("syntax='proto3'; import 'i.proto';",
+                      {{"i.proto", "syntax='proto3';" + std::string(70, ' ')}}, limits),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("more than 100 bytes")));
+}
+
+TEST(CompiledSchema, TooManyImports) {
+  CompileLimits limits;
+  limits.max_imports = 1;
+  EXPECT_THAT(Compile("syntax='proto3'; import 'i.proto'; import 'j.proto';",
+                      {{"i.proto", "syntax='proto3';"}, {"j.proto", "syntax='proto3';"}}, limits),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("more than 1 imported")));
+}
+
+std::string Nested(int depth) {
+  std::string text = "syntax='proto3';";
+  for (int i = 0; i < depth; ++i) text += Concat("message M", i, "{");
+  return text + std::string(static_cast<std::size_t>(depth), '}');
+}
+
+TEST(CompiledSchema, DeepNesting) {
+  EXPECT_THAT(Compile(Nested(30)), IsOk());
+  EXPECT_THAT(Compile(Nested(33)), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("nested deeper than 32 levels")));
+  // Deep enough to overflow the stack of a parser that recurses.
+  EXPECT_THAT(Compile(Nested(60'000)), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                HasSubstr("nested deeper than 32 levels")));
+}
+
+TEST(CompiledSchema, BracesInTextAndCommentsDoNotNest) {
+  std::string comment = "syntax='proto3'; /*" + std::string(500, '{') + "*/ //" +
+                        std::string(500, '{') + "\nmessage A { string a = 1 [json_name='" +
+                        std::string(500, '{') + "']; }";
+  EXPECT_THAT(Compile(comment), IsOk());
+}
+
+TEST(CompiledSchema, TooManyFields) {
+  std::string text = "syntax='proto3'; message A {";
+  for (int i = 1; i <= 10'001; ++i)
+    text += Concat("int32 f", i, "=", i < 19'000 ? i : i + 1000, ";");
+  EXPECT_THAT(Compile(text + "}"), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("message A has more than 10000 fields")));
+}
+
+TEST(CompiledSchema, FingerprintIgnoresLayoutAndNames) {
+  const auto one = CompiledSchema::Compile(
+      {"one.proto", "syntax='proto3'; // A\nmessage A { int32 some_number = 1; }"});
+  const auto two = CompiledSchema::Compile(
+      {"two.proto", "syntax = \"proto3\";\n\nmessage A {\n  int32 some_number = 1;\n}\n"});
+  const auto other = CompiledSchema::Compile(
+      {"two.proto", "syntax='proto3'; message A { int64 some_number = 1; }"});
+  ASSERT_THAT(one, IsOk());
+  ASSERT_THAT(two, IsOk());
+  ASSERT_THAT(other, IsOk());
+  EXPECT_EQ((*one)->fingerprint(), (*two)->fingerprint());
+  EXPECT_NE((*one)->fingerprint(), (*other)->fingerprint());
+}
+
+TEST(CompiledSchema, SerializedFormComesBackAsText) {
+  const std::vector<SourceFile> imports = {{"i.proto", "syntax='proto3'; message I {}"}};
+  const auto schema = Compile(
+      "syntax='proto3'; package p; import 'i.proto'; import 'google/protobuf/any.proto';\n"
+      "message A { I i = 1; google.protobuf.Any any_of_them = 2; }",
+      imports);
+  ASSERT_THAT(schema, IsOk());
+  const auto text = TextOfSerialized((*schema)->Serialized(), imports);
+  ASSERT_THAT(text, IsOk());
+  const auto again = Compile(*text, imports);
+  ASSERT_THAT(again, IsOk());
+  EXPECT_EQ((*again)->fingerprint(), (*schema)->fingerprint());
+  EXPECT_THAT(TextOfSerialized((*schema)->Serialized()),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("import \"i.proto\"")));
+  EXPECT_THAT(TextOfSerialized("\xff\xff"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not a serialized")));
+}
+
+TEST(CompiledSchema, ImportsOfAText) {
+  const auto imports = ImportsOf({"m.proto",
+                                  "syntax='proto3'; import 'b.proto'; import public 'a.proto'; "
+                                  "import 'google/protobuf/any.proto';"});
+  ASSERT_THAT(imports, IsOk());
+  EXPECT_THAT(*imports, ElementsAre("b.proto", "a.proto"));
+}
+
+TEST(CompiledSchema, AllWellKnownTypesAreBuiltIn) {
+  std::string text = "syntax='proto3';";
+  for (const std::string_view name :
+       {"any", "api", "descriptor", "duration", "empty", "field_mask", "source_context", "struct",
+        "timestamp", "type", "wrappers"}) {
+    text += Concat("import 'google/protobuf/", name, ".proto';");
+  }
+  EXPECT_THAT(Compile(text), IsOk());
+}
+
+TEST(CompiledSchema, CustomOptions) {
+  EXPECT_THAT(Compile("syntax='proto3'; import 'google/protobuf/descriptor.proto';\n"
+                      "extend google.protobuf.FieldOptions { string note = 50000; }\n"
+                      "message A { int32 a = 1 [(note) = 'hello']; }"),
+              IsOk());
+}
+
+}  // namespace
+}  // namespace tocsin::schema
