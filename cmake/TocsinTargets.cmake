@@ -3,7 +3,8 @@
 #   tocsin_proto_library(NAME n PROTOS a.proto… [DEPS …] [GRPC])
 #   tocsin_library(NAME n RANK r SRCS… [HDRS…] [DEPS tocsin::…] [LINK third party…] [PCH])
 #   tocsin_process(NAME n SRCS… [HDRS…] MAIN main.cc [DEPS…] [LINK…] [BINARY name] [PCH])
-#   tocsin_test(NAME n_test SRCS… [DEPS…] [LINK…] [LABEL unit|kafka|e2e] [TIMEOUT seconds] [PCH])
+#   tocsin_test(NAME n_test SRCS… [DEPS…] [LINK…] [LABEL unit|kafka|e2e] [TIMEOUT seconds] [PCH] [SERIAL])
+#     SERIAL: no other test runs meanwhile.
 #
 # Rank: proto 0; lib 10…40 (base 10; config telemetry schema sql auth 20; kafka rpc http cel 30; events process 40);
 # a process 100; a test 200. A target may link only targets of a lower rank, and never another process's library.
@@ -135,7 +136,7 @@ function(tocsin_process)
 endfunction()
 
 function(tocsin_test)
-  cmake_parse_arguments(T "PCH" "NAME;LABEL;TIMEOUT" "SRCS;DEPS;LINK" ${ARGN})
+  cmake_parse_arguments(T "PCH;SERIAL" "NAME;LABEL;TIMEOUT" "SRCS;DEPS;LINK" ${ARGN})
   _tocsin_no_leftovers(tocsin_test ${T_UNPARSED_ARGUMENTS})
   if(NOT TOCSIN_BUILD_TESTS)
     return()
@@ -158,6 +159,9 @@ function(tocsin_test)
   if(T_LABEL STREQUAL "kafka")
     # One real broker for the whole run: tests/kafka starts it before the first such test and stops it after the last.
     set(fixture FIXTURES_REQUIRED kafka_broker)
+  endif()
+  if(T_SERIAL)
+    list(APPEND fixture RUN_SERIAL TRUE)
   endif()
   gtest_discover_tests(tocsin_${T_NAME} TEST_PREFIX "${T_NAME}." DISCOVERY_MODE PRE_TEST
     PROPERTIES LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT} ${fixture})

@@ -61,7 +61,7 @@ struct TransactionalProducerOptions {
   std::chrono::milliseconds indefinite_after{2'000};
   std::size_t max_queued_records = 200'000;
   std::size_t max_queued_bytes = 128U << 20;
-  std::size_t max_record_bytes = 16U << 20;
+  std::size_t max_record_bytes = 2U << 20;
 };
 
 // One thread at a time. Each call but Produce blocks for at most 2 × transaction_timeout;

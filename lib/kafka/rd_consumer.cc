@@ -1,0 +1,469 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "lib/base/mutex.h"
+#include "lib/base/status.h"
+#include "lib/kafka/consumer.h"
+#include "lib/kafka/rd.h"
+
+namespace tocsin::kafka {
+namespace {
+using internal::ConfBuilder;
+using internal::ErrorPtr;
+using internal::EventPtr;
+using internal::GroupMetadataPtr;
+using internal::MessagePtr;
+using internal::PartitionListPtr;
+using internal::QueuePtr;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kCommittedTimeout{10'000};
+constexpr milliseconds kCommitTimeout{10'000};
+constexpr milliseconds kSeekTimeout{5'000};
+constexpr milliseconds kCloseTimeout{10'000};
+constexpr milliseconds kNoTime{0};
+
+// A client that only asks for offsets, under the isolation that the consumer itself does not have:
+// librdkafka's query has the isolation of its client.
+class OffsetQuery {
+ public:
+  OffsetQuery(Connection connection, Isolation isolation)
+      : connection_(std::move(connection)), isolation_(isolation) {}
+  ~OffsetQuery() {
+    if (handle_ != nullptr) rd_kafka_destroy(handle_);
+  }
+
+  absl::StatusOr<internal::Watermarks> Query(const TopicPartition& where, milliseconds timeout) {
+    rd_kafka_t* handle = nullptr;
+    {
+      MutexLock lock(mutex_);
+      if (handle_ == nullptr) {
+        ConfBuilder conf(connection_);
+        conf.Set("isolation.level", IsolationName(isolation_));
+        TOCSIN_ASSIGN_OR_RETURN(handle_, conf.Make(RD_KAFKA_CONSUMER, &hooks_));
+      }
+      handle = handle_;
+    }
+    return internal::QueryWatermarks(handle, where, timeout);
+  }
+
+  static std::string_view IsolationName(Isolation isolation) {
+    return isolation == Isolation::kReadCommitted ? "read_committed" : "read_uncommitted";
+  }
+
+ private:
+  const Connection connection_;
+  const Isolation isolation_;
+  ConfBuilder::Hooks hooks_;
+  Mutex mutex_;
+  rd_kafka_t* handle_ ABSL_GUARDED_BY(mutex_) = nullptr;
+};
+
+class RdConsumer final : public Consumer {
+ public:
+  explicit RdConsumer(ConsumerOptions options)
+      : options_(std::move(options)),
+        other_isolation_(options_.connection, options_.isolation == Isolation::kReadCommitted
+                                                  ? Isolation::kReadUncommitted
+                                                  : Isolation::kReadCommitted) {}
+
+  absl::Status Start() {
+    ConfBuilder conf(options_.connection);
+    // Without a group.id there is no assign(); nothing is ever joined or committed under this one.
+    conf.Set("group.id", options_.group.empty() ? std::string_view("tocsin-no-group")
+                                                : std::string_view(options_.group))
+        .Set("isolation.level", OffsetQuery::IsolationName(options_.isolation))
+        .Set("partition.assignment.strategy", std::string_view("range"))
+        .Set("session.timeout.ms", options_.session_timeout)
+        .Set("heartbeat.interval.ms",
+             std::max(milliseconds(100),
+                      std::min(milliseconds(1'000), options_.session_timeout / 5)))
+        .Set("max.poll.interval.ms", std::max(options_.max_poll_interval, options_.session_timeout))
+        .Set("enable.auto.commit", false)
+        .Set("enable.auto.offset.store", false)
+        // Never jump silently: a position that is gone is an error (the default loses records).
+        .Set("auto.offset.reset", std::string_view("error"))
+        .Set("enable.partition.eof", true)
+        .Set("check.crcs", true)
+        .Set("fetch.error.backoff.ms", milliseconds(100))
+        .Set("queued.max.messages.kbytes", static_cast<std::int64_t>(std::max<std::size_t>(
+                                               1, options_.max_buffered_bytes / 1024)));
+    if (!options_.instance_id.empty()) conf.Set("group.instance.id", options_.instance_id);
+    rd_kafka_conf_set_rebalance_cb(
+        conf.raw(), [](rd_kafka_t* client, rd_kafka_resp_err_t error,
+                       rd_kafka_topic_partition_list_t* partitions,
+                       void* hooks) { Self(hooks).OnRebalance(client, error, *partitions); });
+    rd_kafka_conf_set_error_cb(
+        conf.raw(), [](rd_kafka_t* client, int error, const char* reason, void* hooks) {
+          Self(hooks).OnError(client, static_cast<rd_kafka_resp_err_t>(error), reason);
+        });
+    hooks_.owner = this;
+    TOCSIN_ASSIGN_OR_RETURN(handle_, conf.Make(RD_KAFKA_CONSUMER, &hooks_));
+    rd_kafka_poll_set_consumer(handle_);
+    return absl::OkStatus();
+  }
+
+  ~RdConsumer() override {
+    Close();
+    if (handle_ != nullptr) rd_kafka_destroy_flags(handle_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+  }
+
+  absl::Status Subscribe(std::vector<std::string> topics, RebalanceListener* listener) override {
+    if (options_.group.empty()) {
+      return FailedPrecondition("kafka: Subscribe needs a consumer with a group");
+    }
+    if (mode_ == Mode::kAssigned) {
+      return FailedPrecondition("kafka: this consumer was given its partitions by Assign");
+    }
+    mode_ = Mode::kSubscribed;
+    listener_ = listener;
+    const PartitionListPtr list(rd_kafka_topic_partition_list_new(static_cast<int>(topics.size())));
+    for (const std::string& topic : topics) {
+      rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
+    }
+    return internal::StatusOf(rd_kafka_subscribe(handle_, list.get()), "subscribing");
+  }
+
+  absl::Status Assign(const Offsets& from) override {
+    if (mode_ == Mode::kSubscribed) {
+      return FailedPrecondition("kafka: this consumer gets its partitions from its group");
+    }
+    mode_ = Mode::kAssigned;
+    const PartitionListPtr list = internal::ToList(from);
+    TOCSIN_RETURN_IF_ERROR(
+        internal::StatusOf(rd_kafka_assign(handle_, list.get()), "assigning partitions"));
+    positions_.clear();
+    for (const auto& [where, offset] : from) {
+      positions_[where] = offset >= 0 ? std::optional(offset) : std::nullopt;
+    }
+    return absl::OkStatus();
+  }
+
+  Batch Poll(milliseconds timeout) override {
+    Batch batch;
+    if (closed_) return batch;
+    if (pending_assignment_.has_value()) CompleteAssignment();
+    // A call within Poll may have reported something already.
+    milliseconds wait = errors_.empty() ? timeout : kNoTime;
+    while (batch.records.size() < options_.max_batch) {
+      const MessagePtr message(rd_kafka_consumer_poll(handle_, internal::Milliseconds(wait)));
+      wait = kNoTime;
+      if (message == nullptr) break;
+      Take(*message, batch);
+    }
+    std::move(errors_.begin(), errors_.end(), std::back_inserter(batch.errors));
+    errors_.clear();
+    return batch;
+  }
+
+  absl::Status Seek(const TopicPartition& where, std::int64_t offset) override {
+    if (!positions_.contains(where)) return NotAssigned(where, "seeking");
+    const PartitionListPtr list = internal::ToList(Offsets{{where, offset}});
+    const std::string what = Concat("seeking ", Describe(where), " to ", offset);
+    const SteadyTime deadline = Clock::Real().SteadyNow() + kSeekTimeout;
+    for (;;) {
+      const ErrorPtr error(
+          rd_kafka_seek_partitions(handle_, list.get(), internal::Milliseconds(kSeekTimeout)));
+      TOCSIN_RETURN_IF_ERROR(internal::StatusOf(error, what));
+      const rd_kafka_resp_err_t result = list->elems[0].err;
+      if (result == RD_KAFKA_RESP_ERR_NO_ERROR) break;
+      // Right after an assignment the partition's fetcher is not running yet.
+      if (result != RD_KAFKA_RESP_ERR__STATE || Clock::Real().SteadyNow() >= deadline) {
+        return internal::StatusOf(result, what);
+      }
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    positions_[where] = offset;
+    return absl::OkStatus();
+  }
+
+  absl::Status Pause(const std::vector<TopicPartition>& partitions) override {
+    return ForEach(partitions, "pausing", rd_kafka_pause_partitions);
+  }
+  absl::Status Resume(const std::vector<TopicPartition>& partitions) override {
+    return ForEach(partitions, "resuming", rd_kafka_resume_partitions);
+  }
+
+  std::optional<std::int64_t> Position(const TopicPartition& where) const override {
+    const auto found = positions_.find(where);
+    return found == positions_.end() ? std::nullopt : found->second;
+  }
+
+  std::vector<TopicPartition> Assignment() const override {
+    std::vector<TopicPartition> partitions;
+    partitions.reserve(positions_.size());
+    for (const auto& [where, position] : positions_) partitions.push_back(where);
+    return partitions;
+  }
+
+  absl::StatusOr<Offsets> Committed(const std::vector<TopicPartition>& partitions,
+                                    milliseconds timeout) override {
+    TOCSIN_RETURN_IF_ERROR(NeedsGroup());
+    Offsets committed;
+    if (partitions.empty()) return committed;
+    const std::string what = Concat("asking for the committed offsets of group ", options_.group);
+    const PartitionListPtr list = internal::ToList(partitions);
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(
+        rd_kafka_committed(handle_, list.get(), internal::Milliseconds(timeout)), what));
+    for (int i = 0; i < list->cnt; ++i) {
+      const rd_kafka_topic_partition_t& entry = list->elems[i];
+      TOCSIN_RETURN_IF_ERROR(internal::StatusOf(entry.err, what));
+      if (entry.offset >= 0) committed[{entry.topic, entry.partition}] = entry.offset;
+    }
+    return committed;
+  }
+
+  absl::Status Commit(const Offsets& next) override {
+    TOCSIN_RETURN_IF_ERROR(NeedsGroup());
+    if (next.empty()) return absl::OkStatus();
+    const std::string what = Concat("committing offsets of group ", options_.group);
+    const PartitionListPtr list = internal::ToList(next);
+    // A queue of its own, because the plain synchronous commit waits without a bound.
+    const QueuePtr queue(rd_kafka_queue_new(handle_));
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(
+        rd_kafka_commit_queue(handle_, list.get(), queue.get(), nullptr, nullptr), what));
+    const EventPtr event(rd_kafka_queue_poll(queue.get(), internal::Milliseconds(kCommitTimeout)));
+    if (event == nullptr) return DeadlineExceeded(Concat(what, ": kafka does not answer"));
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(rd_kafka_event_error(event.get()), what));
+    const rd_kafka_topic_partition_list_t* result =
+        rd_kafka_event_topic_partition_list(event.get());
+    for (int i = 0; result != nullptr && i < result->cnt; ++i) {
+      TOCSIN_RETURN_IF_ERROR(internal::StatusOf(result->elems[i].err, what));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<GroupMetadata> CurrentGroupMetadata() override {
+    TOCSIN_RETURN_IF_ERROR(NeedsGroup());
+    const std::string what = Concat("group ", options_.group);
+    if (!member_ || rd_kafka_assignment_lost(handle_) != 0) {
+      return FailedPrecondition(Concat(what, ": this consumer has no assignment now"));
+    }
+    const GroupMetadataPtr metadata(rd_kafka_consumer_group_metadata(handle_));
+    if (metadata == nullptr) return FailedPrecondition(Concat(what, ": no group metadata"));
+    void* buffer = nullptr;
+    std::size_t size = 0;
+    const ErrorPtr error(rd_kafka_consumer_group_metadata_write(metadata.get(), &buffer, &size));
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(error, what));
+    GroupMetadata copy{options_.group, std::string(static_cast<const char*>(buffer), size)};
+    rd_kafka_mem_free(nullptr, buffer);
+    if (GenerationOf(copy.opaque) < 0) {
+      // The coordinator takes offsets of "no generation" without any check: never send it.
+      return FailedPrecondition(Concat(what, ": this consumer is joining the group again"));
+    }
+    return copy;
+  }
+
+  absl::StatusOr<std::int64_t> QueryEndOffset(const TopicPartition& where, Isolation isolation,
+                                              milliseconds timeout) override {
+    const auto marks = isolation == options_.isolation
+                           ? internal::QueryWatermarks(handle_, where, timeout)
+                           : other_isolation_.Query(where, timeout);
+    if (!marks.ok()) return marks.status();
+    return marks->high;
+  }
+
+  absl::StatusOr<std::int64_t> QueryBeginningOffset(const TopicPartition& where,
+                                                    milliseconds timeout) override {
+    TOCSIN_ASSIGN_OR_RETURN(const internal::Watermarks marks,
+                            internal::QueryWatermarks(handle_, where, timeout));
+    return marks.low;
+  }
+
+  void Close() override {
+    if (closed_ || handle_ == nullptr) return;
+    closed_ = true;
+    pending_assignment_.reset();
+    const QueuePtr queue(rd_kafka_queue_new(handle_));
+    const ErrorPtr error(rd_kafka_consumer_close_queue(handle_, queue.get()));
+    if (error == nullptr) {
+      const SteadyTime deadline = Clock::Real().SteadyNow() + kCloseTimeout;
+      // The revocation comes through this queue and calls OnRebalance.
+      while (rd_kafka_consumer_closed(handle_) == 0 && Clock::Real().SteadyNow() < deadline) {
+        rd_kafka_queue_poll_callback(queue.get(), 50);
+      }
+    }
+    Forget();
+  }
+
+ private:
+  enum class Mode { kNew, kSubscribed, kAssigned };
+
+  static RdConsumer& Self(void* hooks) {
+    return *static_cast<RdConsumer*>(static_cast<ConfBuilder::Hooks*>(hooks)->owner);
+  }
+
+  // The generation in librdkafka's serialized group metadata: a mark, then 4 bytes in the machine's
+  // order. 0 for a form that is not known.
+  static std::int32_t GenerationOf(std::string_view serialized) {
+    constexpr std::string_view kMark = "CGMDv2:";
+    std::int32_t generation = 0;
+    if (serialized.substr(0, kMark.size()) == kMark &&
+        serialized.size() >= kMark.size() + sizeof(generation)) {
+      std::memcpy(&generation, serialized.data() + kMark.size(), sizeof(generation));
+    }
+    return generation;
+  }
+
+  absl::Status NeedsGroup() const {
+    if (!options_.group.empty()) return absl::OkStatus();
+    return FailedPrecondition("kafka: this consumer has no group");
+  }
+
+  static absl::Status NotAssigned(const TopicPartition& where, std::string_view what) {
+    return FailedPrecondition(Concat(what, " ", Describe(where), ": it is not assigned"));
+  }
+
+  template <typename Function>
+  absl::Status ForEach(const std::vector<TopicPartition>& partitions, std::string_view what,
+                       Function function) {
+    for (const TopicPartition& where : partitions) {
+      if (!positions_.contains(where)) return NotAssigned(where, what);
+    }
+    const PartitionListPtr list = internal::ToList(partitions);
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(function(handle_, list.get()), what));
+    for (int i = 0; i < list->cnt; ++i) {
+      TOCSIN_RETURN_IF_ERROR(internal::StatusOf(
+          list->elems[i].err, Concat(what, " ", Describe(partitions[static_cast<size_t>(i)]))));
+    }
+    return absl::OkStatus();
+  }
+
+  void Take(const rd_kafka_message_t& message, Batch& batch) {
+    if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      batch.records.push_back(internal::ToRecord(message));
+      const Record& record = batch.records.back();
+      const auto position = positions_.find(record.where());
+      if (position != positions_.end()) position->second = record.offset + 1;
+      return;
+    }
+    std::optional<TopicPartition> where;
+    if (message.rkt != nullptr) {
+      where = TopicPartition{rd_kafka_topic_name(message.rkt), message.partition};
+    }
+    if (message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+      const auto position = positions_.find(*where);
+      if (position == positions_.end()) return;
+      position->second = message.offset;
+      batch.ends[*where] = message.offset;
+      return;
+    }
+    const char* detail = rd_kafka_message_errstr(&message);
+    PollError error;
+    error.fatal = message.err == RD_KAFKA_RESP_ERR__FATAL;
+    error.status = internal::StatusOf(
+        message.err, where.has_value() ? Concat("reading ", Describe(*where)) : "reading",
+        detail == nullptr ? "" : detail);
+    error.where = std::move(where);
+    batch.errors.push_back(std::move(error));
+  }
+
+  void OnError(rd_kafka_t* client, rd_kafka_resp_err_t error, const char* reason) {
+    PollError report;
+    if (error == RD_KAFKA_RESP_ERR__FATAL) {
+      std::array<char, 512> text{};
+      const rd_kafka_resp_err_t cause = rd_kafka_fatal_error(client, text.data(), text.size());
+      report.fatal = true;
+      report.status = internal::StatusOf(cause, Concat("group ", options_.group), text.data());
+    } else if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
+               error == RD_KAFKA_RESP_ERR__AUTHENTICATION || error == RD_KAFKA_RESP_ERR__SSL) {
+      report.status = internal::StatusOf(error, "kafka", reason);
+    } else {
+      return;  // one broker of several, or transient: the client goes on, and it is in the log
+    }
+    errors_.push_back(std::move(report));
+    rd_kafka_yield(client);
+  }
+
+  void OnRebalance(rd_kafka_t* client, rd_kafka_resp_err_t event,
+                   const rd_kafka_topic_partition_list_t& partitions) {
+    if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !closed_) {
+      pending_assignment_ = internal::FromList(partitions);
+      CompleteAssignment();
+    } else {
+      const bool lost = rd_kafka_assignment_lost(client) != 0;
+      if (pending_assignment_.has_value()) {
+        pending_assignment_.reset();  // the listener never heard of it
+      } else if (member_ && listener_ != nullptr) {
+        const std::vector<TopicPartition> gone = Assignment();
+        lost ? listener_->OnLost(gone) : listener_->OnRevoked(gone);
+      }
+      Forget();
+      rd_kafka_assign(client, nullptr);
+    }
+    rd_kafka_yield(client);
+  }
+
+  // Starts each partition at an offset that we name, so that librdkafka never has to choose one.
+  // Where the coordinator does not tell the committed offsets now, the next Poll tries again; the
+  // group waits meanwhile.
+  void CompleteAssignment() {
+    const std::vector<TopicPartition> partitions = *pending_assignment_;
+    const auto committed = Committed(partitions, kCommittedTimeout);
+    if (!committed.ok()) {
+      errors_.push_back({committed.status(), std::nullopt, false});
+      return;
+    }
+    pending_assignment_.reset();
+    const PartitionListPtr list = internal::ToList(partitions);
+    std::vector<AssignedPartition> assigned;
+    positions_.clear();
+    for (std::size_t i = 0; i < partitions.size(); ++i) {
+      AssignedPartition entry{partitions[i], std::nullopt};
+      const auto found = committed->find(partitions[i]);
+      if (found != committed->end()) entry.committed = found->second;
+      list->elems[i].offset = entry.committed.value_or(options_.start == StartPosition::kEarliest
+                                                           ? RD_KAFKA_OFFSET_BEGINNING
+                                                           : RD_KAFKA_OFFSET_END);
+      positions_[partitions[i]] = entry.committed;
+      assigned.push_back(std::move(entry));
+    }
+    const rd_kafka_resp_err_t error = rd_kafka_assign(handle_, list.get());
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      errors_.push_back({internal::StatusOf(error, "taking the assignment"), std::nullopt, false});
+      positions_.clear();
+      return;
+    }
+    member_ = true;
+    if (listener_ != nullptr) listener_->OnAssigned(assigned);
+  }
+
+  void Forget() {
+    member_ = false;
+    positions_.clear();
+  }
+
+  const ConsumerOptions options_;
+  ConfBuilder::Hooks hooks_;
+  rd_kafka_t* handle_ = nullptr;
+  OffsetQuery other_isolation_;
+  Mode mode_ = Mode::kNew;
+  bool closed_ = false;
+  RebalanceListener* listener_ = nullptr;
+  // Has an assignment, perhaps an empty one.
+  bool member_ = false;
+  std::optional<std::vector<TopicPartition>> pending_assignment_;
+  // One entry for each assigned partition.
+  std::map<TopicPartition, std::optional<std::int64_t>> positions_;
+  std::vector<PollError> errors_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Consumer>> MakeConsumer(ConsumerOptions options) {
+  if (options.group.empty() && !options.instance_id.empty()) {
+    return InvalidArgument("kafka: an instance id without a group makes no sense");
+  }
+  if (options.max_batch == 0) return InvalidArgument("kafka: max_batch must be at least 1");
+  auto consumer = std::make_unique<RdConsumer>(std::move(options));
+  TOCSIN_RETURN_IF_ERROR(consumer->Start());
+  return consumer;
+}
+
+}  // namespace tocsin::kafka
