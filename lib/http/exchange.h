@@ -23,8 +23,9 @@ struct BodyPart {
 // sides finished, reset by either, connection lost) every method is without effect, but Read and
 // WhenWritable still call back.
 //
-// Ownership: held by whoever needs it; an exchange whose last holder outside this library lets go
-// before Finish or Reset is reset, so a client never waits for a handler that is gone.
+// Ownership: held by whoever needs it. When the last holder outside this library lets go before
+// Finish or Reset, the client gets 500, or a reset where the head was sent: it never waits for a
+// handler that is gone.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -37,8 +38,9 @@ class Exchange {
   // body did. RESOURCE_EXHAUSTED: the body is larger than Limits::max_body.
   virtual void Read(std::function<void(absl::StatusOr<BodyPart>)> done) = 0;
 
-  // Once, before Write. Sent at once, without waiting for the body.
-  virtual void SendHead(ResponseHead head) = 0;
+  // Once, before Write. Sent at once, without waiting for the body. `end`: there is no body and no
+  // Finish (on HTTP/2 one frame carries it all, as gRPC's trailers-only answers need).
+  virtual void SendHead(ResponseHead head, bool end = false) = 0;
 
   // Appends to the body. The bytes are kept, uncopied, until the client takes them: a writer of
   // unbounded streams waits for WhenWritable between writes. An exchange with more than
@@ -57,7 +59,7 @@ class Exchange {
   // and when the exchange has ended.
   virtual void WhenWritable(std::function<void()> done) = 0;
 
-  // Bytes written and not yet given to the kernel.
+  // Bytes written and not yet taken for sending (a connection takes up to 128 KiB at a time).
   virtual std::size_t unsent() const = 0;
 
   // Called once when the exchange ends otherwise than by a whole response: the client reset it or

@@ -1,0 +1,176 @@
+#include "lib/http/buffered.h"
+
+#include <atomic>
+#include <deque>
+#include <thread>
+#include <utility>
+
+#include "lib/base/mutex.h"
+#include "lib/base/status.h"
+#include "lib/base/text.h"
+
+namespace tocsin::http {
+
+std::vector<std::string> Request::Segments() const {
+  std::vector<std::string> segments;
+  for (const std::string& segment : Split(path, '/')) {
+    if (!segment.empty()) segments.push_back(PercentDecode(segment));
+  }
+  return segments;
+}
+
+std::optional<std::string_view> Request::Parameter(std::string_view name) const {
+  for (const auto& [key, value] : query) {
+    if (key == name) return value;
+  }
+  return std::nullopt;
+}
+
+class Responder::State {
+ public:
+  explicit State(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
+
+  void Respond(Response response) {
+    if (answered_.exchange(true)) return;
+    const bool empty = response.status == 204 || response.status == 304;
+    ResponseHead head{response.status, std::move(response.headers)};
+    if (!empty) head.headers.Set("content-length", std::to_string(response.body.size()));
+    // One task, so that the parts leave together.
+    exchange_->Post(
+        [exchange = exchange_, head = std::move(head), body = std::move(response.body)]() mutable {
+          const bool end = body.empty();
+          exchange->SendHead(std::move(head), end);
+          if (end) return;
+          exchange->Write({Slice(std::move(body))});
+          exchange->Finish();
+        });
+  }
+
+ private:
+  const std::shared_ptr<Exchange> exchange_;
+  std::atomic<bool> answered_{false};
+};
+
+void Responder::operator()(Response response) const { state_->Respond(std::move(response)); }
+
+namespace {
+
+Response PlainText(int status, std::string_view text) {
+  Response response;
+  response.status = status;
+  response.headers.Set("content-type", "text/plain; charset=utf-8");
+  response.body = Concat(text, "\n");
+  return response;
+}
+
+class Buffered final : public Handler {
+ public:
+  Buffered(BufferedHandler handler, BufferedOptions options)
+      : handler_(std::move(handler)), options_(options) {
+    for (int i = 0; i < options_.worker_threads; ++i) {
+      workers_.emplace_back([this] { Work(); });
+    }
+  }
+
+  ~Buffered() override {
+    {
+      MutexLock lock(mutex_);
+      stopping_ = true;
+    }
+    work_.NotifyAll();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  void Handle(std::shared_ptr<Exchange> exchange) override {
+    Gather(std::make_shared<Pending>(std::move(exchange)));
+  }
+
+ private:
+  struct Pending {
+    explicit Pending(std::shared_ptr<Exchange> of) : exchange(std::move(of)) {}
+    std::shared_ptr<Exchange> exchange;
+    std::string body;
+  };
+  struct Job {
+    Request request;
+    Responder responder;
+  };
+
+  void Gather(std::shared_ptr<Pending> pending) {
+    Exchange& exchange = *pending->exchange;
+    exchange.Read([this, pending = std::move(pending)](absl::StatusOr<BodyPart> part) mutable {
+      if (!part.ok()) {
+        // The client went away, or the server's own limit was met.
+        const int status = part.status().code() == absl::StatusCode::kResourceExhausted ? 413 : 400;
+        Responder(std::make_shared<Responder::State>(pending->exchange))(
+            PlainText(status, Message(part.status())));
+        return;
+      }
+      if (pending->body.size() + part->data.size() > options_.max_body) {
+        Responder(std::make_shared<Responder::State>(pending->exchange))(PlainText(
+            413, Concat("the body is larger than the limit of ", options_.max_body, " bytes")));
+        return;
+      }
+      pending->body.append(part->data.view());
+      if (part->end) {
+        Run(*pending);
+      } else {
+        Gather(std::move(pending));
+      }
+    });
+  }
+
+  void Run(Pending& pending) {
+    const RequestHead& head = pending.exchange->request();
+    Job job{Request{}, Responder(std::make_shared<Responder::State>(pending.exchange))};
+    job.request.method = head.method == "HEAD" ? "GET" : head.method;
+    job.request.path = head.path();
+    job.request.query = ParseQuery(head.query());
+    job.request.headers = head.headers;
+    job.request.body = std::move(pending.body);
+    job.request.peer = head.peer;
+    if (workers_.empty()) return handler_(job.request, job.responder);
+    {
+      MutexLock lock(mutex_);
+      if (jobs_.size() < options_.max_queue) {
+        jobs_.push_back(std::move(job));
+        work_.NotifyOne();
+        return;
+      }
+    }
+    Response busy = PlainText(503, "too many requests wait here; try again in a second");
+    busy.headers.Set("retry-after", "1");
+    job.responder(std::move(busy));
+  }
+
+  void Work() {
+    for (;;) {
+      std::optional<Job> job;
+      {
+        MutexLock lock(mutex_);
+        while (jobs_.empty() && !stopping_) work_.Wait(mutex_);
+        // What still waits is dropped, which answers it with 500.
+        if (stopping_) return;
+        job = std::move(jobs_.front());
+        jobs_.pop_front();
+      }
+      handler_(job->request, job->responder);
+    }
+  }
+
+  const BufferedHandler handler_;
+  const BufferedOptions options_;
+  Mutex mutex_;
+  CondVar work_;
+  std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace
+
+std::shared_ptr<Handler> MakeBuffered(BufferedHandler handler, BufferedOptions options) {
+  return std::make_shared<Buffered>(std::move(handler), options);
+}
+
+}  // namespace tocsin::http

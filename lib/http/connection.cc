@@ -1,0 +1,161 @@
+#include "lib/http/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace tocsin::http {
+namespace {
+
+constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+// What a connection takes from its exchanges at a time.
+constexpr std::size_t kOutBudget = 128 * 1024;
+// After the last byte, so long for the client to close; closing before it has read everything would
+// make the kernel throw the rest away.
+constexpr std::chrono::milliseconds kLinger{2000};
+constexpr std::chrono::milliseconds kLingerAtStop{300};
+
+}  // namespace
+
+Connection::Connection(SessionContext context, std::unique_ptr<Transport> transport,
+                       std::function<void(const std::shared_ptr<Connection>&)> closed)
+    : context_(std::move(context)),
+      transport_(std::move(transport)),
+      closed_(std::move(closed)),
+      opened_(context_.clock->SteadyNow()),
+      progress_(opened_) {}
+
+Connection::~Connection() = default;
+
+void Connection::Start() {
+  context_.wake = [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->Wake();
+  };
+  WaitReadable();
+}
+
+void Connection::WaitReadable() {
+  if (reading_ || !open_) return;
+  reading_ = true;
+  transport_->WhenReadable([self = shared_from_this()] {
+    self->reading_ = false;
+    self->OnReadable();
+  });
+}
+
+void Connection::OnReadable() {
+  if (!open_) return;
+  std::vector<char>& buffer = context_.loop->read_buffer();
+  const Transport::Transfer got = transport_->Read(buffer.data(), buffer.size());
+  switch (got.result) {
+    case Transport::Result::kOk:
+      if (!lingering_) OnBytes({buffer.data(), got.bytes});
+      break;
+    case Transport::Result::kWouldBlock:
+      break;
+    case Transport::Result::kEnd:
+    case Transport::Result::kError:
+      return Close();
+  }
+  Flush();
+}
+
+void Connection::OnBytes(std::string_view bytes) {
+  if (session_ != nullptr) return session_->Receive(bytes);
+  opening_.append(bytes);
+  const std::size_t compared = std::min(opening_.size(), kPreface.size());
+  if (opening_.compare(0, compared, kPreface, 0, compared) != 0) {
+    Choose(false);
+  } else if (compared == kPreface.size()) {
+    Choose(true);
+  }
+}
+
+void Connection::Choose(bool http2) {
+  session_ = http2 ? MakeHttp2Session(context_) : MakeHttp1Session(context_);
+  if (draining_) session_->StartDraining();
+  const std::string opening = std::move(opening_);
+  session_->Receive(opening);
+}
+
+void Connection::Wake() {
+  if (woken_) return;
+  woken_ = true;
+  context_.loop->Post([self = shared_from_this()] {
+    self->woken_ = false;
+    self->Flush();
+  });
+}
+
+void Connection::Flush() {
+  if (!open_) return;
+  while (!writing_) {
+    if (session_ != nullptr && !lingering_) session_->Collect(out_, kOutBudget);
+    if (out_.empty()) break;
+    std::array<iovec, 64> buffers;
+    const int count = out_.Gather(buffers.data(), static_cast<int>(buffers.size()));
+    const Transport::Transfer sent = transport_->Write(buffers.data(), count);
+    if (sent.result == Transport::Result::kOk) {
+      progress_ = context_.clock->SteadyNow();
+      out_.Consume(sent.bytes);
+    } else if (sent.result == Transport::Result::kWouldBlock) {
+      writing_ = true;
+      transport_->WhenWritable([self = shared_from_this()] {
+        self->writing_ = false;
+        self->Flush();
+      });
+    } else {
+      return Close();
+    }
+  }
+  if (!open_) return;
+  if (session_ != nullptr && out_.empty() && !lingering_ && session_->Finished()) return Linger();
+  // While the client takes nothing, nothing is taken from it either: its frames may call for
+  // answers.
+  const bool more =
+      session_ == nullptr || lingering_ || (session_->WantsInput() && out_.size() < 2 * kOutBudget);
+  if (more) WaitReadable();
+}
+
+void Connection::Linger() {
+  lingering_ = true;
+  linger_since_ = context_.clock->SteadyNow();
+  session_->Lost();
+  transport_->ShutdownSend();
+  WaitReadable();
+}
+
+void Connection::Tick(SteadyTime now) {
+  if (!open_) return;
+  if (lingering_) {
+    if (now - linger_since_ > (draining_ ? kLingerAtStop : kLinger)) Close();
+    return;
+  }
+  if (session_ == nullptr) {
+    if (now - opened_ > context_.limits.header_timeout) Close();
+    return;
+  }
+  if (!out_.empty() && now - progress_ > context_.limits.send_timeout) return Close();
+  session_->Tick(now);
+}
+
+void Connection::StartDraining() {
+  if (draining_) return;
+  draining_ = true;
+  if (session_ != nullptr) {
+    session_->StartDraining();
+  } else if (opening_.empty()) {
+    Close();
+  }
+}
+
+void Connection::Close() {
+  if (!open_) return;
+  open_ = false;
+  const auto self = shared_from_this();
+  transport_->Close();
+  if (session_ != nullptr) session_->Lost();
+  closed_(self);
+}
+
+}  // namespace tocsin::http
