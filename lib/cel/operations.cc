@@ -29,6 +29,12 @@ constexpr std::int64_t kLongestSeconds = 315'576'000'000;
 // The checker lets no program meet these; they keep a value of a wrong kind from being misread.
 constexpr char kWrongType[] = "an operand is of a wrong type";
 
+// Error values point at their reason, so reasons live as long as the process.
+constexpr char kIntOverflow[] = "the result is out of range of an int";
+constexpr char kUintOverflow[] = "the result is out of range of a uint";
+constexpr char kNoInt[] = "the number is out of range of an int";
+constexpr char kNoUint[] = "the number is out of range of a uint";
+
 Value MadeText(Kind kind, std::string text, Scratch& scratch, std::uint32_t offset) {
   const std::string* kept = scratch.Keep(std::move(text));
   return kept == nullptr ? Value::Error("the text grows too large", offset)
@@ -156,40 +162,38 @@ Value Contains(const Value& element, const Value& container, const MessageReader
 }
 
 Value IntArithmetic(Operation op, std::int64_t left, std::int64_t right, std::uint32_t offset) {
-  constexpr char kOverflow[] = "the result is out of range of an int";
   std::int64_t result = 0;
   switch (op) {
     case Operation::kAdd:
-      if (__builtin_add_overflow(left, right, &result)) return Value::Error(kOverflow, offset);
+      if (__builtin_add_overflow(left, right, &result)) return Value::Error(kIntOverflow, offset);
       return Value::Int(result);
     case Operation::kSubtract:
-      if (__builtin_sub_overflow(left, right, &result)) return Value::Error(kOverflow, offset);
+      if (__builtin_sub_overflow(left, right, &result)) return Value::Error(kIntOverflow, offset);
       return Value::Int(result);
     case Operation::kMultiply:
-      if (__builtin_mul_overflow(left, right, &result)) return Value::Error(kOverflow, offset);
+      if (__builtin_mul_overflow(left, right, &result)) return Value::Error(kIntOverflow, offset);
       return Value::Int(result);
     default:
       break;
   }
   if (right == 0) return Value::Error("division by zero", offset);
   if (left == std::numeric_limits<std::int64_t>::min() && right == -1) {
-    return Value::Error(kOverflow, offset);
+    return Value::Error(kIntOverflow, offset);
   }
   return Value::Int(op == Operation::kDivide ? left / right : left % right);
 }
 
 Value UintArithmetic(Operation op, std::uint64_t left, std::uint64_t right, std::uint32_t offset) {
-  constexpr char kOverflow[] = "the result is out of range of a uint";
   std::uint64_t result = 0;
   switch (op) {
     case Operation::kAdd:
-      if (__builtin_add_overflow(left, right, &result)) return Value::Error(kOverflow, offset);
+      if (__builtin_add_overflow(left, right, &result)) return Value::Error(kUintOverflow, offset);
       return Value::Uint(result);
     case Operation::kSubtract:
-      if (__builtin_sub_overflow(left, right, &result)) return Value::Error(kOverflow, offset);
+      if (__builtin_sub_overflow(left, right, &result)) return Value::Error(kUintOverflow, offset);
       return Value::Uint(result);
     case Operation::kMultiply:
-      if (__builtin_mul_overflow(left, right, &result)) return Value::Error(kOverflow, offset);
+      if (__builtin_mul_overflow(left, right, &result)) return Value::Error(kUintOverflow, offset);
       return Value::Uint(result);
     default:
       break;
@@ -298,19 +302,18 @@ std::optional<Integer> WholeNumber(std::string_view text) {
 }
 
 Value ToInt(const Value& value, std::uint32_t offset) {
-  constexpr char kRange[] = "the number is out of range of an int";
   switch (value.kind) {
     case Kind::kInt:
       return value;
     case Kind::kUint:
       if (value.natural > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-        return Value::Error(kRange, offset);
+        return Value::Error(kNoInt, offset);
       }
       return Value::Int(static_cast<std::int64_t>(value.natural));
     case Kind::kDouble:
       // Both ends are excluded: -2⁶³ and 2⁶³ are what doubles out of range round to.
       if (!(value.real > -9223372036854775808.0 && value.real < 9223372036854775808.0)) {
-        return Value::Error(kRange, offset);
+        return Value::Error(kNoInt, offset);
       }
       return Value::Int(static_cast<std::int64_t>(value.real));
     case Kind::kString: {
@@ -325,16 +328,15 @@ Value ToInt(const Value& value, std::uint32_t offset) {
 }
 
 Value ToUint(const Value& value, std::uint32_t offset) {
-  constexpr char kRange[] = "the number is out of range of a uint";
   switch (value.kind) {
     case Kind::kInt:
-      return value.integer < 0 ? Value::Error(kRange, offset)
+      return value.integer < 0 ? Value::Error(kNoUint, offset)
                                : Value::Uint(static_cast<std::uint64_t>(value.integer));
     case Kind::kUint:
       return value;
     case Kind::kDouble:
       if (!(value.real > -1.0 && value.real < 18446744073709551616.0)) {
-        return Value::Error(kRange, offset);
+        return Value::Error(kNoUint, offset);
       }
       return Value::Uint(static_cast<std::uint64_t>(value.real));
     case Kind::kString: {
