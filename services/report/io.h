@@ -1,0 +1,37 @@
+// All that report needs from the world, and what it promises in return.
+//
+// Delivery: each record of detections, incidents.correlated and incidents.activity takes effect
+// once, because its effect and its offset are committed in one database transaction, and reading
+// goes on from the database's offset, not from a consumer group's. A command that was answered OK
+// is in the database, and its activity reaches incidents.activity at least once, always under the
+// same id.
+#pragma once
+
+#include <string_view>
+
+#include "lib/base/clock.h"
+#include "lib/events/registry_client.h"
+#include "lib/kafka/admin.h"
+#include "lib/kafka/consumer.h"
+#include "lib/kafka/producer.h"
+#include "lib/sql/database.h"
+
+namespace tocsin::report {
+
+inline constexpr std::string_view kDetectionsTopic = "detections";
+inline constexpr std::string_view kIncidentsTopic = "incidents.correlated";
+inline constexpr std::string_view kActivityTopic = "incidents.activity";
+
+// Borrowed; must outlive what is built on it.
+struct Io {
+  sql::Database& database;
+  // Without a group, read_committed. Used by the intake's thread alone.
+  kafka::Consumer& consumer;
+  kafka::Admin& admin;
+  // With an infinite message timeout.
+  kafka::Producer& producer;
+  events::RegistryClient& registry;
+  const Clock& clock;
+};
+
+}  // namespace tocsin::report

@@ -1,0 +1,17 @@
+// Builds the real thing from its configuration.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "lib/process/process.h"
+#include "tocsin/report/v1/config.pb.h"
+
+namespace tocsin::report {
+
+// INVALID_ARGUMENT: the configuration. FAILED_PRECONDITION / DATA_LOSS: the database cannot be
+// opened. Waits for nobody else: the conditions `kafka` and `topics` say when they are there.
+absl::StatusOr<std::unique_ptr<process::Component>> Wire(const v1::ReportConfig& config,
+                                                         process::Runtime& runtime);
+
+}  // namespace tocsin::report
