@@ -1,0 +1,489 @@
+#include "services/correlation/rules/compiled_rule.h"
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/message.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "lib/base/hash.h"
+#include "lib/base/status.h"
+#include "lib/base/text.h"
+#include "lib/base/time.h"
+#include "lib/cel/cel.h"
+#include "lib/config/config.h"
+#include "services/correlation/rules/field_path.h"
+
+namespace tocsin::correlation {
+namespace {
+
+using std::chrono::microseconds;
+using tocsin::rule::v1::Condition;
+using tocsin::rule::v1::Rule;
+
+constexpr std::size_t kLongestId = 64;
+constexpr std::size_t kLongestTitle = 256;
+constexpr int kMostFields = 8;
+constexpr std::size_t kLongestTopic = 249;
+// A detection lists every event of its window, and has to fit into one Kafka message.
+constexpr std::int64_t kLargestCount = 5000;
+constexpr microseconds kShortestSpan = std::chrono::milliseconds(1);
+constexpr microseconds kLongestSpan = std::chrono::hours(24 * 366);
+constexpr microseconds kLongestDisorder = std::chrono::hours(24 * 7);
+constexpr microseconds kDefaultIdle = std::chrono::seconds(10);
+// Silence is observed about once a second.
+constexpr microseconds kShortestIdle = std::chrono::seconds(1);
+constexpr microseconds kLongestIdle = std::chrono::hours(1);
+
+microseconds FromProto(const google::protobuf::Duration& duration) {
+  return std::chrono::seconds(duration.seconds()) + microseconds(duration.nanos() / 1000);
+}
+
+void ToProto(microseconds span, google::protobuf::Duration& duration) {
+  duration.set_seconds(span.count() / 1'000'000);
+  duration.set_nanos(static_cast<std::int32_t>(span.count() % 1'000'000 * 1000));
+}
+
+bool IsId(std::string_view id) {
+  if (id.empty() || id.size() > kLongestId || id.front() == '-' || id.back() == '-') return false;
+  return std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+std::string ContentHash(const Rule& rule) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream out(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&out);
+    coded.SetSerializationDeterministic(true);
+    rule.SerializeToCodedStream(&coded);
+  }
+  const std::array<std::string_view, 2> parts = {"tocsin.rule.v1.Rule", bytes};
+  return StableId(parts);
+}
+
+class Compiled final : public CompiledRule {
+ public:
+  const Rule& spec() const override { return spec_; }
+  const std::string& content_hash() const override { return content_hash_; }
+  const std::string& source() const override { return source_; }
+  const google::protobuf::Descriptor* descriptor() const override { return stream_.descriptor; }
+  RuleOrder order() const override {
+    return spec_.order() == rule::v1::ORDER_EVENT_TIME ? RuleOrder::kEventTime
+                                                       : RuleOrder::kArrival;
+  }
+  microseconds max_disorder() const override { return FromProto(spec_.max_disorder()); }
+  microseconds idle_timeout() const override { return FromProto(spec_.idle_timeout()); }
+  RuleType type() const override {
+    return spec_.correlation().type() == rule::v1::CORRELATION_TYPE_VALUE_COUNT
+               ? RuleType::kValueCount
+               : RuleType::kEventCount;
+  }
+  microseconds timespan() const override { return timespan_; }
+  microseconds join_within() const override { return FromProto(spec_.incident().join_within()); }
+  const std::string& incident_title() const override { return spec_.incident().title(); }
+  bool local() const override { return repartition_topic_.empty(); }
+  const std::string& repartition_topic() const override { return repartition_topic_; }
+
+  bool Matches(const google::protobuf::Message& message, absl::Status* error) const override {
+    if (where_ == nullptr) return true;
+    const absl::StatusOr<bool> result = where_->EvaluateBool(message);
+    if (result.ok()) return *result;
+    if (error != nullptr) *error = result.status();
+    return false;
+  }
+
+  std::optional<std::vector<std::string>> GroupKey(
+      const google::protobuf::Message& message) const override {
+    return Texts(group_by_, message);
+  }
+
+  std::optional<std::vector<std::string>> Value(
+      const google::protobuf::Message& message) const override {
+    return Texts(value_fields_, message);
+  }
+
+  bool ConditionHolds(std::int64_t value) const override {
+    const Condition& c = spec_.correlation().condition();
+    return (!c.has_gt() || value > c.gt()) && (!c.has_gte() || value >= c.gte()) &&
+           (!c.has_lt() || value < c.lt()) && (!c.has_lte() || value <= c.lte()) &&
+           (!c.has_eq() || value == c.eq()) && (!c.has_neq() || value != c.neq());
+  }
+
+ private:
+  friend class RuleCompiler;
+
+  static std::optional<std::vector<std::string>> Texts(const std::vector<FieldPath>& fields,
+                                                       const google::protobuf::Message& message) {
+    std::vector<std::string> texts;
+    texts.reserve(fields.size());
+    for (const FieldPath& field : fields) {
+      std::optional<std::string> text = field.Text(message);
+      if (!text) return std::nullopt;
+      texts.push_back(*std::move(text));
+    }
+    return texts;
+  }
+
+  Rule spec_;
+  std::string source_;
+  std::string content_hash_;
+  StreamInfo stream_;
+  microseconds timespan_{0};
+  std::unique_ptr<cel::Program> where_;
+  std::vector<FieldPath> group_by_;
+  std::vector<FieldPath> value_fields_;
+  std::string repartition_topic_;
+};
+
+// Checks part by part and notes every mistake, so that one reading of the answer mends the rule.
+class RuleCompiler {
+ public:
+  RuleCompiler(std::string_view yaml, std::string_view file_name, const StreamDirectory& streams)
+      : yaml_(yaml),
+        file_name_(file_name),
+        streams_(streams),
+        rule_(std::make_shared<Compiled>()),
+        spec_(rule_->spec_) {}
+
+  absl::StatusOr<std::shared_ptr<const CompiledRule>> Run() {
+    TOCSIN_RETURN_IF_ERROR(config::ParseYaml(yaml_, file_name_, spec_, &positions_));
+    CheckNames();
+    CheckOrder();
+    CheckCorrelation();
+    CheckCondition();
+    CheckIncident();
+    TOCSIN_RETURN_IF_ERROR(CheckStream());
+    if (!mistakes_.empty()) return InvalidArgument(Join(mistakes_, "\n"));
+    rule_->source_ = std::string(yaml_);
+    rule_->content_hash_ = ContentHash(spec_);
+    return std::shared_ptr<const CompiledRule>(rule_);
+  }
+
+ private:
+  void Fail(config::Position position, std::string_view reason) {
+    mistakes_.emplace_back(tocsin::Message(positions_.Error(position, reason)));
+  }
+  void FailAtValue(std::string_view path, std::string_view reason) {
+    Fail(positions_.Value(path), reason);
+  }
+  void FailAtKey(std::string_view path, std::string_view reason) {
+    Fail(positions_.Key(path), reason);
+  }
+  // For what is not there at all: the place of what should hold it.
+  void Missing(std::string_view path, std::string_view reason) {
+    Fail(positions_.Has(path) ? positions_.Value(path) : positions_.Key(path), reason);
+  }
+
+  void CheckNames() {
+    if (spec_.id().empty()) {
+      Missing("id", "'id' is missing: give the rule a name of its own, such as repeat-location");
+    } else if (!IsId(spec_.id())) {
+      FailAtValue("id", Concat("'", spec_.id().substr(0, kLongestId),
+                               "' is not a rule id: write lower-case letters, digits and hyphens "
+                               "(not at its ends), at most ",
+                               kLongestId, " characters"));
+    }
+    if (spec_.title().size() > kLongestTitle) {
+      FailAtValue("title", Concat("the title has ", spec_.title().size(), " bytes; at most ",
+                                  kLongestTitle, " are shown"));
+    }
+    if (spec_.incident().title().size() > kLongestTitle) {
+      FailAtValue("incident.title", Concat("the title has ", spec_.incident().title().size(),
+                                           " bytes; at most ", kLongestTitle, " are shown"));
+    }
+    if (spec_.title().empty()) spec_.set_title(spec_.id());
+    if (spec_.severity() == event::v1::SEVERITY_UNSPECIFIED) {
+      spec_.set_severity(event::v1::SEVERITY_INFO);
+    }
+  }
+
+  void CheckOrder() {
+    if (spec_.order() == rule::v1::ORDER_UNSPECIFIED) spec_.set_order(rule::v1::ORDER_ARRIVAL);
+    if (spec_.order() == rule::v1::ORDER_ARRIVAL) {
+      for (const std::string_view key : {"max_disorder", "idle_timeout"}) {
+        if (!positions_.Has(key)) continue;
+        FailAtKey(key, Concat("'", key,
+                              "' means something with 'order: event_time' only: with 'arrival' no "
+                              "event waits. Remove it or change the order"));
+      }
+      return;
+    }
+    if (!spec_.has_max_disorder()) ToProto(microseconds(0), *spec_.mutable_max_disorder());
+    CheckSpan("max_disorder", FromProto(spec_.max_disorder()), microseconds(0), kLongestDisorder);
+    if (!spec_.has_idle_timeout()) ToProto(kDefaultIdle, *spec_.mutable_idle_timeout());
+    CheckSpan("idle_timeout", FromProto(spec_.idle_timeout()), kShortestIdle, kLongestIdle);
+  }
+
+  void CheckSpan(std::string_view path, microseconds span, microseconds least, microseconds most) {
+    if (span >= least && span <= most) return;
+    FailAtValue(path, Concat("'", path.substr(path.rfind('.') + 1), "' must be from ",
+                             FormatDuration(least), " to ", FormatDuration(most), ", not ",
+                             FormatDuration(span)));
+  }
+
+  void CheckCorrelation() {
+    auto& correlation = *spec_.mutable_correlation();
+    if (!positions_.Has("correlation")) {
+      Missing("correlation",
+              "'correlation' is missing: it says what to count, over which time, for which key");
+      return;
+    }
+    if (correlation.type() == rule::v1::CORRELATION_TYPE_UNSPECIFIED) {
+      Missing("correlation.type", "'type' is missing: write event_count or value_count");
+    }
+    if (correlation.group_by().empty()) {
+      Missing("correlation.group_by",
+              "'group-by' is missing: name the fields whose values make a key, for example "
+              "group-by: [place]");
+    }
+    if (!correlation.has_timespan()) {
+      Missing("correlation.timespan",
+              "'timespan' is missing: how long is the window? For example timespan: 10m");
+    } else {
+      rule_->timespan_ = FromProto(correlation.timespan());
+      CheckSpan("correlation.timespan", rule_->timespan_, kShortestSpan, kLongestSpan);
+    }
+    if (correlation.after_match() == rule::v1::AFTER_MATCH_UNSPECIFIED) {
+      correlation.set_after_match(rule::v1::AFTER_MATCH_SKIP_PAST_LAST_EVENT);
+    }
+  }
+
+  void CheckCondition() {
+    constexpr std::string_view kPath = "correlation.condition";
+    if (!positions_.Has("correlation")) return;
+    const Condition& condition = spec_.correlation().condition();
+    const bool compares = condition.has_gt() || condition.has_gte() || condition.has_lt() ||
+                          condition.has_lte() || condition.has_eq() || condition.has_neq();
+    if (!compares) {
+      Missing(kPath, positions_.Has(kPath)
+                         ? "'condition' compares with nothing: write for example gte: 2"
+                         : "'condition' is missing: when does the rule fire? For example "
+                           "condition: {gte: 2}");
+      return;
+    }
+    for (const std::string_view key : {"lt", "lte"}) {
+      const std::string path = Concat(kPath, ".", key);
+      if (!positions_.Has(path)) continue;
+      FailAtKey(path, Concat("'", key,
+                             "' asks for too few events, which is known only when a window ends; "
+                             "rules are judged at each event. Use gt, gte, eq or neq"));
+    }
+    CheckCanHold(condition);
+    CheckFields(condition);
+  }
+
+  // At an event the window holds at least that event: counts begin at 1.
+  void CheckCanHold(const Condition& condition) {
+    constexpr std::string_view kPath = "correlation.condition";
+    const auto refuse = [&](std::string_view key, std::string_view why) {
+      FailAtValue(Concat(kPath, ".", key),
+                  Concat("the condition can never hold at an event: ", why));
+    };
+    if (condition.has_eq() && condition.eq() < 1) {
+      refuse("eq", "the event itself is in the window, so the count is at least 1");
+      return;
+    }
+    std::int64_t least = 1;
+    std::string_view limiting = "gte";
+    if (condition.has_gte()) least = std::max(least, condition.gte());
+    if (condition.has_gt() && condition.gt() >= least) {
+      limiting = "gt";
+      least = condition.gt() == std::numeric_limits<std::int64_t>::max() ? condition.gt()
+                                                                         : condition.gt() + 1;
+    }
+    if (condition.has_eq()) {
+      if (condition.eq() < least) {
+        refuse("eq", Concat("it asks for exactly ", condition.eq(), " and for at least ", least));
+      } else if (condition.has_neq() && condition.neq() == condition.eq()) {
+        refuse("neq", "'eq' and 'neq' name the same number");
+      }
+      least = std::max(least, condition.eq());
+      limiting = condition.eq() == least ? "eq" : limiting;
+    }
+    if (least > kLargestCount) {
+      FailAtValue(Concat(kPath, ".", limiting),
+                  Concat("more than ", kLargestCount,
+                         " events are asked for; a detection lists each of them and must fit into "
+                         "one message. Narrow the key or the timespan"));
+    }
+  }
+
+  void CheckFields(const Condition& condition) {
+    const auto& correlation = spec_.correlation();
+    constexpr std::string_view kPath = "correlation.condition.field";
+    if (correlation.type() == rule::v1::CORRELATION_TYPE_EVENT_COUNT &&
+        !condition.field().empty()) {
+      FailAtKey(kPath, "'field' belongs to value_count; event_count counts events");
+    }
+    if (correlation.type() != rule::v1::CORRELATION_TYPE_VALUE_COUNT) return;
+    if (condition.field().empty()) {
+      Missing(kPath,
+              "'field' is missing: value_count counts the distinct values of a field, for example "
+              "condition: {field: agency, gte: 2}");
+      return;
+    }
+    const bool all_in_key =
+        std::all_of(condition.field().begin(), condition.field().end(), [&](const auto& field) {
+          return std::count(correlation.group_by().begin(), correlation.group_by().end(), field) >
+                 0;
+        });
+    if (all_in_key) {
+      FailAtValue(kPath, "the field is part of group-by, so each key has one value of it only");
+    }
+  }
+
+  void CheckIncident() {
+    auto& incident = *spec_.mutable_incident();
+    if (incident.title().empty()) incident.set_title(spec_.title());
+    if (!incident.has_join_within()) {
+      *incident.mutable_join_within() = spec_.correlation().timespan();
+    } else {
+      CheckSpan("incident.join_within", FromProto(incident.join_within()), microseconds(0),
+                kLongestSpan);
+    }
+  }
+
+  // What needs the stream's schema.
+  absl::Status CheckStream() {
+    if (spec_.stream().empty()) {
+      Missing("stream", Concat("'stream' is missing: which topic does the rule read?",
+                               Known(streams_.Names())));
+      return absl::OkStatus();
+    }
+    absl::StatusOr<StreamInfo> stream = streams_.Find(spec_.stream());
+    if (absl::IsNotFound(stream.status())) {
+      const std::vector<std::string> names = streams_.Names();
+      const std::string nearest = NearestName(spec_.stream(), names);
+      FailAtValue("stream", Concat("unknown stream '", spec_.stream(), "'",
+                                   nearest.empty() ? Known(names)
+                                                   : Concat("; did you mean '", nearest, "'?")));
+      return absl::OkStatus();
+    }
+    if (!stream.ok()) return stream.status();
+    rule_->stream_ = *std::move(stream);
+    CompileWhere();
+    rule_->group_by_ = ResolveAll("correlation.group_by", spec_.correlation().group_by());
+    rule_->value_fields_ =
+        ResolveAll("correlation.condition.field", spec_.correlation().condition().field());
+    ChooseTopic();
+    return absl::OkStatus();
+  }
+
+  static std::string Known(const std::vector<std::string>& names) {
+    return names.empty() ? std::string("; no stream is known yet")
+                         : Concat("; there are: ", Join(names, ", "));
+  }
+
+  void CompileWhere() {
+    if (spec_.where().empty()) return;
+    cel::CompileError error;
+    auto program = cel::Compile(spec_.where(), rule_->stream_.descriptor, &error);
+    if (program.ok()) {
+      rule_->where_ = *std::move(program);
+      return;
+    }
+    const std::string_view text = tocsin::Message(program.status());
+    const std::size_t picture = text.find('\n');
+    Fail(positions_.Inside("where", error.offset),
+         Concat("where: ", error.reason,
+                picture == std::string_view::npos ? "" : text.substr(picture)));
+  }
+
+  template <typename Names>
+  std::vector<FieldPath> ResolveAll(std::string_view path, const Names& names) {
+    std::vector<FieldPath> fields;
+    std::set<std::string> seen;
+    if (names.size() > kMostFields) {
+      FailAtValue(path, Concat("more than ", kMostFields, " fields"));
+      return fields;
+    }
+    for (int i = 0; i < names.size(); ++i) {
+      const std::string place = Concat(path, "[", i, "]");
+      if (!seen.insert(names[i]).second) {
+        FailAtValue(place, Concat("'", names[i], "' is named twice"));
+        continue;
+      }
+      absl::StatusOr<FieldPath> field = FieldPath::Resolve(names[i], *rule_->stream_.descriptor);
+      if (field.ok()) {
+        fields.push_back(*std::move(field));
+      } else {
+        FailAtValue(place, tocsin::Message(field.status()));
+      }
+    }
+    return fields;
+  }
+
+  void ChooseTopic() {
+    const auto& group_by = spec_.correlation().group_by();
+    const std::string& partition_key = rule_->stream_.partition_key_field;
+    if (!partition_key.empty() && std::count(group_by.begin(), group_by.end(), partition_key) > 0) {
+      return;
+    }
+    const std::vector<std::string> fields(group_by.begin(), group_by.end());
+    rule_->repartition_topic_ =
+        Concat("correlation-", spec_.stream(), "-by-", Join(fields, "-"), "-repartition");
+    if (rule_->repartition_topic_.size() > kLongestTopic) {
+      FailAtValue(
+          "correlation.group_by",
+          Concat("the topic that sorts events by these fields would have a name of ",
+                 rule_->repartition_topic_.size(), " characters; Kafka allows ", kLongestTopic));
+    }
+  }
+
+  std::string_view yaml_;
+  std::string_view file_name_;
+  const StreamDirectory& streams_;
+  std::shared_ptr<Compiled> rule_;
+  Rule& spec_;
+  config::Positions positions_;
+  std::vector<std::string> mistakes_;
+};
+
+}  // namespace
+
+FixedStreams::FixedStreams(std::vector<StreamInfo> streams) {
+  for (StreamInfo& stream : streams) {
+    std::string topic = stream.topic;
+    streams_.insert_or_assign(std::move(topic), std::move(stream));
+  }
+}
+
+absl::StatusOr<StreamInfo> FixedStreams::Find(std::string_view topic) const {
+  const auto found = streams_.find(topic);
+  if (found == streams_.end()) return NotFound(Concat("no stream '", topic, "'"));
+  return found->second;
+}
+
+std::vector<std::string> FixedStreams::Names() const {
+  std::vector<std::string> names;
+  for (const auto& [topic, stream] : streams_) names.push_back(topic);
+  return names;
+}
+
+std::string JoinKey(const std::vector<std::string>& values) {
+  if (values.size() == 1) return values.front();
+  std::string key;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) key += '|';
+    for (const char c : values[i]) {
+      if (c == '|' || c == '\\') key += '\\';
+      key += c;
+    }
+  }
+  return key;
+}
+
+absl::StatusOr<std::shared_ptr<const CompiledRule>> CompileRule(std::string_view yaml,
+                                                                std::string_view file_name,
+                                                                const StreamDirectory& streams) {
+  return RuleCompiler(yaml, file_name, streams).Run();
+}
+
+}  // namespace tocsin::correlation

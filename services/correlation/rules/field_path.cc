@@ -1,0 +1,107 @@
+#include "services/correlation/rules/field_path.h"
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+
+#include "lib/base/hex.h"
+#include "lib/base/status.h"
+#include "lib/base/text.h"
+
+namespace tocsin::correlation {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Reflection;
+
+std::vector<std::string> FieldNames(const Descriptor& message) {
+  std::vector<std::string> names;
+  for (int i = 0; i < message.field_count(); ++i) names.push_back(message.field(i)->name());
+  return names;
+}
+
+}  // namespace
+
+absl::StatusOr<FieldPath> FieldPath::Resolve(std::string_view path, const Descriptor& message) {
+  FieldPath resolved;
+  const Descriptor* scope = &message;
+  const std::vector<std::string> names = Split(path, '.');
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string& name = names[i];
+    const FieldDescriptor* field = scope->FindFieldByName(name);
+    if (field == nullptr) {
+      const std::vector<std::string> known = FieldNames(*scope);
+      const std::string nearest = NearestName(name, known);
+      return InvalidArgument(Concat("unknown field '", name, "' in ", scope->full_name(),
+                                    nearest.empty() ? Concat("; its fields: ", Join(known, ", "))
+                                                    : Concat("; did you mean '", nearest, "'?")));
+    }
+    if (field->is_repeated()) {
+      return InvalidArgument(Concat("'", path, "' is a ", field->is_map() ? "map" : "list",
+                                    ": it has no single value"));
+    }
+    resolved.steps_.push_back(field);
+    const bool last = i + 1 == names.size();
+    const bool nested = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+    if (!last && !nested) {
+      return InvalidArgument(Concat("'", name, "' is no message: there is nothing below it"));
+    }
+    if (nested) scope = field->message_type();
+    if (!last) continue;
+    switch (field->cpp_type()) {
+      case FieldDescriptor::CPPTYPE_MESSAGE:
+        return InvalidArgument(
+            Concat("'", path, "' is a message (", scope->full_name(),
+                   "); name one of its fields: ", Join(FieldNames(*scope), ", ")));
+      case FieldDescriptor::CPPTYPE_FLOAT:
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        return InvalidArgument(
+            Concat("'", path,
+                   "' is a floating-point number: equal quantities may differ in "
+                   "their last bits; use a text or a whole number"));
+      default:
+        break;
+    }
+  }
+  return resolved;
+}
+
+std::optional<std::string> FieldPath::Text(const google::protobuf::Message& message) const {
+  const google::protobuf::Message* holder = &message;
+  for (std::size_t i = 0; i + 1 < steps_.size(); ++i) {
+    const Reflection& reflection = *holder->GetReflection();
+    if (!reflection.HasField(*holder, steps_[i])) return std::nullopt;
+    holder = &reflection.GetMessage(*holder, steps_[i]);
+  }
+  const FieldDescriptor& field = *steps_.back();
+  const Reflection& reflection = *holder->GetReflection();
+  if (field.has_presence() && !reflection.HasField(*holder, &field)) return std::nullopt;
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING: {
+      std::string value = reflection.GetString(*holder, &field);
+      if (value.empty()) return std::nullopt;
+      return field.type() == FieldDescriptor::TYPE_BYTES ? HexEncode(value) : value;
+    }
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const int number = reflection.GetEnumValue(*holder, &field);
+      if (number == 0) return std::nullopt;
+      const auto* value = field.enum_type()->FindValueByNumber(number);
+      return value == nullptr ? std::to_string(number) : value->name();
+    }
+    case FieldDescriptor::CPPTYPE_INT32:
+      return std::to_string(reflection.GetInt32(*holder, &field));
+    case FieldDescriptor::CPPTYPE_INT64:
+      return std::to_string(reflection.GetInt64(*holder, &field));
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return std::to_string(reflection.GetUInt32(*holder, &field));
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return std::to_string(reflection.GetUInt64(*holder, &field));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return reflection.GetBool(*holder, &field) ? "true" : "false";
+    default:
+      // Resolve lets no other type pass.
+      return std::nullopt;
+  }
+}
+
+}  // namespace tocsin::correlation

@@ -1,0 +1,37 @@
+// A field of a message named by dots (`place`, `vessel.flag`), and its value as the text that keys
+// and distinct values are compared by.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace google::protobuf {
+class Descriptor;
+class FieldDescriptor;
+class Message;
+}  // namespace google::protobuf
+
+namespace tocsin::correlation {
+
+class FieldPath {
+ public:
+  // INVALID_ARGUMENT: the reason alone. Refused: unknown fields, lists and maps (they have no
+  // single value), messages (name one of their fields), floating-point numbers (equal quantities
+  // may have unequal bits).
+  static absl::StatusOr<FieldPath> Resolve(std::string_view path,
+                                           const google::protobuf::Descriptor& message);
+
+  // nullopt when it is missing: not set, or its default where presence is not tracked and the
+  // default says nothing (an empty text, an enum's zero). A number or bool without presence is
+  // never missing: its zero is a value. Bytes are given in hex, enums by name.
+  std::optional<std::string> Text(const google::protobuf::Message& message) const;
+
+ private:
+  std::vector<const google::protobuf::FieldDescriptor*> steps_;
+};
+
+}  // namespace tocsin::correlation
