@@ -1,6 +1,6 @@
 # The four kinds of target, and the rule that dependencies point down only.
 #
-#   tocsin_proto_library(NAME n PROTOS a.proto… [DEPS …] [GRPC])
+#   tocsin_proto_library(NAME n PROTOS a.proto… [DEPS …] [GRPC] [ROOT folder, for contracts of tests; else proto])
 #   tocsin_library(NAME n RANK r SRCS… [HDRS…] [DEPS tocsin::…] [LINK third party…] [PCH])
 #   tocsin_process(NAME n SRCS… [HDRS…] MAIN main.cc [DEPS…] [LINK…] [BINARY name] [PCH])
 #   tocsin_test(NAME n_test SRCS… [DEPS…] [LINK…] [LABEL unit|kafka|e2e] [TIMEOUT seconds] [PCH] [SERIAL])
@@ -38,6 +38,12 @@ endfunction()
 function(_tocsin_use_pch target)
   if(TOCSIN_PRECOMPILE)
     target_precompile_headers(${target} REUSE_FROM tocsin_grpc_pch)
+    get_target_property(kind ${target} TYPE)
+    if(kind STREQUAL "EXECUTABLE")
+      # The header was compiled with -fPIC, as for libraries; -fPIE, CMake's choice for executables, does not match.
+      set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+      target_compile_options(${target} PRIVATE -fPIC)
+    endif()
     target_link_libraries(${target} PRIVATE tocsin_grpc_headers)
   endif()
 endfunction()
@@ -54,10 +60,13 @@ if(TOCSIN_PRECOMPILE)
 endif()
 
 function(tocsin_proto_library)
-  cmake_parse_arguments(P "GRPC" "NAME" "PROTOS;DEPS" ${ARGN})
+  cmake_parse_arguments(P "GRPC" "NAME;ROOT" "PROTOS;DEPS" ${ARGN})
   _tocsin_no_leftovers(tocsin_proto_library ${P_UNPARSED_ARGUMENTS})
   set_property(GLOBAL PROPERTY TOCSIN_RANK_${P_NAME} 0)
-  set(root "${CMAKE_SOURCE_DIR}/proto")
+  if(NOT P_ROOT)
+    set(P_ROOT proto)
+  endif()
+  set(root "${CMAKE_SOURCE_DIR}/${P_ROOT}")
   set(out "${CMAKE_BINARY_DIR}/generated")
   file(MAKE_DIRECTORY ${out})
   set(generated "")
@@ -70,7 +79,7 @@ function(tocsin_proto_library)
       set(plugin --grpc_out=${out} --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
     endif()
     add_custom_command(OUTPUT ${outputs}
-      COMMAND protobuf::protoc -I${root} --cpp_out=${out} ${plugin}
+      COMMAND protobuf::protoc -I${root} -I${CMAKE_SOURCE_DIR}/proto --cpp_out=${out} ${plugin}
               --dependency_out=${out}/${stem}.d ${root}/${proto}
       DEPENDS ${root}/${proto} DEPFILE ${out}/${stem}.d COMMENT "protoc ${proto}" VERBATIM)
     get_filename_component(folder "${out}/${stem}" DIRECTORY)
