@@ -271,9 +271,15 @@ TEST_F(ConfigTest, RemembersWhereFieldsStand) {
   EXPECT_EQ(At(positions_.Value("names[1]")), "4:12");
   EXPECT_EQ(At(positions_.Value("labels[x]")), "6:6");
   EXPECT_EQ(At(positions_.Key("inners[0].size")), "8:5");
+  // A value that is not there stands where its key stands.
+  ASSERT_THAT(Parse("i32:\n\ninner: {}\n"), IsOk());
+  EXPECT_EQ(At(positions_.Value("i32")), "1:1");
+}
+
+TEST_F(ConfigTest, WhatWasNotWrittenHasThePlaceOfWhatEnclosesIt) {
+  ASSERT_THAT(Parse("i32: 5\ninner:\n  name: deep\n"), IsOk());
   EXPECT_TRUE(positions_.Has("inner.name"));
   EXPECT_FALSE(positions_.Has("inner.size"));
-  // What was not written is looked for in what encloses it.
   EXPECT_EQ(At(positions_.Key("inner.size")), "2:1");
   EXPECT_EQ(At(positions_.Key("u32")), "1:1");
   EXPECT_EQ(positions_.Error(positions_.Key("inner"), "because").message(), "f.yaml:2:1: because");

@@ -73,7 +73,8 @@ void PositionsWriter::Note(const std::string& path, Position key, const YamlNode
   if (positions_ == nullptr) return;
   Positions::Entry entry;
   entry.key = key;
-  entry.value = value.position;
+  // The parser puts an absent value where the next thing begins.
+  entry.value = value.kind == YamlNode::Kind::kNull ? key : value.position;
   entry.scalar = value.kind == YamlNode::Kind::kScalar;
   if (entry.scalar) {
     entry.text = value.text;
