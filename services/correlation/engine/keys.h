@@ -1,0 +1,59 @@
+// The keys of the state, and the byte encodings whose order is the order of events. The table of
+// keys is docs/formats/correlation-state.md.
+//
+// All functions are pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/clock.h"
+
+namespace tocsin::correlation {
+
+// The state format that this code writes, under kFormatKey. A state with a higher number comes from
+// a newer program and is refused.
+inline constexpr std::string_view kFormatKey = "v";
+inline constexpr int kStateFormat = 1;
+
+// Big-endian, sign flipped: the order of the bytes is the order of the numbers.
+std::string EncodeInt64(std::int64_t value);
+std::optional<std::int64_t> DecodeInt64(std::string_view bytes);
+
+std::int64_t Micros(WallTime time);
+WallTime FromMicros(std::int64_t micros);
+
+// What all state of one version of one rule begins with, behind the type byte. The content's hash
+// is part of it, so that two contents can never meet in one state, whatever their version numbers.
+std::string RulePrefix(std::string_view rule_id, std::int32_t version,
+                       std::string_view content_hash);
+// The rule id of a key that begins (behind its type byte) with a RulePrefix.
+std::string_view RuleIdOfPrefix(std::string_view prefix);
+std::optional<std::int32_t> VersionOfPrefix(std::string_view prefix);
+
+std::string OffsetKey(std::string_view topic);                                      // o
+std::string PartitionTimeKey();                                                     // t
+std::string MarkedTopicKey(std::string_view repartition_topic);                     // r
+std::string MarkKey(std::string_view repartition_topic, std::int32_t upstream);     // m
+std::string MarkKeyPrefix(std::string_view repartition_topic);                      // m
+std::string ProgressKey(std::string_view rule_prefix);                              // w
+std::string WindowKey(std::string_view rule_prefix, std::string_view joined_key);   // k
+std::string IncidentKeyPrefix(std::string_view rule_id);                            // i
+std::string IncidentKey(std::string_view rule_id, std::string_view group_by_names,  // i
+                        std::string_view joined_key);
+std::string IdentityKey(std::string_view identity);      // d
+std::string IdentityOrderKey(std::int64_t number);       // f
+std::string IdentityLogKey();                            // c
+std::string KnownRuleKey(std::string_view rule_prefix);  // g
+inline constexpr std::string_view kKnownRulePrefix = "g";
+
+// A held event's place in the order of release: event time, ce_sequence byte by byte (absent
+// first), original partition, original offset.
+std::string HeldKey(std::string_view rule_prefix, WallTime time, std::string_view sequence,
+                    std::int32_t partition, std::int64_t offset);  // b
+// Sorts before every held event of this time and after every earlier one.
+std::string HeldKeyFloor(std::string_view rule_prefix, WallTime time);
+
+}  // namespace tocsin::correlation

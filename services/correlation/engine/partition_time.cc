@@ -1,0 +1,127 @@
+#include "services/correlation/engine/partition_time.h"
+
+#include <algorithm>
+
+#include "google/protobuf/util/time_util.h"
+#include "services/correlation/engine/keys.h"
+#include "tocsin/correlation/v1/repartition.pb.h"
+#include "tocsin/correlation/v1/state.pb.h"
+
+namespace tocsin::correlation {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+constexpr Duration kResolution = std::chrono::milliseconds(1);
+
+void Raise(std::optional<WallTime>& to, const std::optional<WallTime>& candidate) {
+  if (candidate.has_value() && (!to.has_value() || *candidate > *to)) to = candidate;
+}
+
+}  // namespace
+
+PartitionTime PartitionTime::FromState(const v1::PartitionTimeState& state) {
+  PartitionTime time;
+  if (state.has_highest_us()) time.highest_ = FromMicros(state.highest_us());
+  for (const v1::SilencePromiseState& promise : state.promises()) {
+    SilencePromise& added = time.promises_.emplace_back();
+    added.idle_for = Duration(promise.idle_for_us());
+    added.until = FromMicros(promise.until_us());
+    if (promise.has_own_us()) added.own = FromMicros(promise.own_us());
+  }
+  return time;
+}
+
+v1::PartitionTimeState PartitionTime::ToState() const {
+  v1::PartitionTimeState state;
+  if (highest_.has_value()) state.set_highest_us(Micros(*highest_));
+  for (const SilencePromise& promise : promises_) {
+    v1::SilencePromiseState* added = state.add_promises();
+    added->set_idle_for_us(promise.idle_for.count());
+    added->set_until_us(Micros(promise.until));
+    if (promise.own.has_value()) added->set_own_us(Micros(*promise.own));
+  }
+  return state;
+}
+
+PartitionTime PartitionTime::FromMark(const v1::WatermarkMark& mark) {
+  PartitionTime time;
+  if (mark.has_highest_time()) {
+    time.highest_ = FromMicros(TimeUtil::TimestampToMicroseconds(mark.highest_time()));
+  }
+  for (const v1::SilencePromise& promise : mark.promises()) {
+    SilencePromise& added = time.promises_.emplace_back();
+    added.idle_for = Duration(TimeUtil::DurationToMicroseconds(promise.idle_for()));
+    added.until = FromMicros(TimeUtil::TimestampToMicroseconds(promise.until()));
+  }
+  return time;
+}
+
+v1::WatermarkMark PartitionTime::ToMark(std::int32_t upstream_partition) const {
+  v1::WatermarkMark mark;
+  mark.set_upstream_partition(upstream_partition);
+  if (highest_.has_value()) {
+    *mark.mutable_highest_time() = TimeUtil::MicrosecondsToTimestamp(Micros(*highest_));
+  }
+  for (const SilencePromise& promise : promises_) {
+    v1::SilencePromise* added = mark.add_promises();
+    *added->mutable_idle_for() = TimeUtil::MicrosecondsToDuration(promise.idle_for.count());
+    *added->mutable_until() = TimeUtil::MicrosecondsToTimestamp(Micros(promise.until));
+  }
+  return mark;
+}
+
+bool PartitionTime::Observe(WallTime event_time) {
+  if (highest_.has_value() && *highest_ >= event_time) return false;
+  highest_ = event_time;
+  return true;
+}
+
+bool PartitionTime::Promise(Duration idle_for, std::optional<WallTime> follows) {
+  std::optional<WallTime> until = highest_;
+  Raise(until, follows);
+  if (!until.has_value()) return false;
+  for (const SilencePromise& known : promises_) {
+    if (known.idle_for >= idle_for && known.until >= *until && known.own >= highest_) return false;
+  }
+  SilencePromise promise{idle_for, *until, highest_};
+  std::erase_if(promises_, [&](SilencePromise& known) {
+    if (known.idle_for > idle_for) return false;
+    if (known.idle_for == idle_for) promise.until = std::max(promise.until, known.until);
+    return known.idle_for == idle_for || (known.until <= promise.until && known.own <= promise.own);
+  });
+  const auto place =
+      std::find_if(promises_.begin(), promises_.end(),
+                   [&](const SilencePromise& known) { return known.idle_for > idle_for; });
+  promises_.insert(place, promise);
+  return true;
+}
+
+void PartitionTime::Prune(Duration max_disorder) {
+  if (!highest_.has_value()) return;
+  const WallTime covered = *highest_ - max_disorder - kResolution;
+  std::erase_if(promises_,
+                [covered](const SilencePromise& promise) { return promise.until <= covered; });
+}
+
+std::optional<WallTime> PartitionTime::Watermark(Duration max_disorder,
+                                                 Duration idle_timeout) const {
+  std::optional<WallTime> watermark;
+  if (highest_.has_value()) watermark = *highest_ - max_disorder - kResolution;
+  for (const SilencePromise& promise : promises_) {
+    if (promise.idle_for >= idle_timeout) Raise(watermark, promise.until);
+  }
+  return watermark;
+}
+
+std::optional<WallTime> PartitionTime::OwnWatermark(Duration max_disorder,
+                                                    Duration idle_timeout) const {
+  std::optional<WallTime> watermark;
+  if (highest_.has_value()) watermark = *highest_ - max_disorder - kResolution;
+  for (const SilencePromise& promise : promises_) {
+    if (promise.idle_for >= idle_timeout) Raise(watermark, promise.own);
+  }
+  return watermark;
+}
+
+}  // namespace tocsin::correlation

@@ -1,0 +1,111 @@
+// The rules of one stream, arranged as the engine runs them: which are evaluated where the event
+// lies, which need a repartition topic, and what each knows of time.
+//
+// Threads: a plan never changes; any number of tasks share one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "services/correlation/engine/partition_time.h"
+#include "services/correlation/rules/compiled_rule.h"
+
+namespace google::protobuf {
+class Descriptor;
+class DynamicMessageFactory;
+class Message;
+}  // namespace google::protobuf
+
+namespace tocsin::correlation {
+
+// A stream as its pack declares it.
+struct StreamSpec {
+  std::string topic;
+  std::int32_t partitions = 1;
+  // Full name of its message: events of another type are refused. Empty: any.
+  std::string message_type;
+  // Every accepted event is also written to ProcessedTopic().
+  bool processed = false;
+
+  std::string ProcessedTopic() const;
+  std::string DeadLetterTopic() const;
+  std::string ChangelogTopic() const;
+};
+
+struct RuleEntry {
+  std::shared_ptr<const CompiledRule> rule;
+  std::int32_t version = 1;
+};
+
+struct PlannedRule {
+  std::shared_ptr<const CompiledRule> rule;
+  std::int32_t version = 1;
+  // keys.h: RulePrefix.
+  std::string prefix;
+  // Names of the group-by fields, joined.
+  std::string group_by;
+  // Which message of RulePlan::prototypes() it reads.
+  std::size_t message = 0;
+
+  bool event_time() const { return rule->order() == RuleOrder::kEventTime; }
+};
+
+struct Repartition {
+  std::string topic;
+  std::vector<PlannedRule> rules;
+  // Some rule of it needs watermarks.
+  bool marked = false;
+};
+
+class RulePlan {
+ public:
+  // `rules`: those of this stream. `retained`: further rule versions (id, version) whose state must
+  // be kept although they do not run now (a rule that could not be compiled for the moment).
+  static std::shared_ptr<const RulePlan> Make(
+      StreamSpec stream, const std::vector<RuleEntry>& rules,
+      std::set<std::pair<std::string, std::int32_t>> retained = {});
+  ~RulePlan();
+  RulePlan(const RulePlan&) = delete;
+  RulePlan& operator=(const RulePlan&) = delete;
+
+  const StreamSpec& stream() const { return stream_; }
+  const std::vector<PlannedRule>& local() const { return local_; }
+  const std::vector<Repartition>& repartitions() const { return repartitions_; }
+  // nullptr: no rule reads this topic (any more).
+  const Repartition* FindRepartition(std::string_view topic) const;
+  // What a task reads: the stream, then the repartition topics.
+  std::vector<std::string> InputTopics() const;
+
+  // One for each distinct descriptor that a rule was compiled against, to make messages of.
+  const std::vector<const google::protobuf::Message*>& prototypes() const { return prototypes_; }
+
+  // The idle_timeouts of all rules in event-time order, ascending, each once. Empty: silence means
+  // nothing here.
+  const std::vector<Duration>& idle_timeouts() const { return idle_timeouts_; }
+  // The largest disorder that any rule allows.
+  Duration max_disorder() const { return max_disorder_; }
+
+  // Does the plan still need the state of this rule version?
+  bool Keeps(const std::string& rule_id, std::int32_t version) const {
+    return kept_.contains({rule_id, version});
+  }
+  bool KeepsAnyOf(const std::string& rule_id) const;
+
+ private:
+  RulePlan(StreamSpec stream, std::set<std::pair<std::string, std::int32_t>> kept);
+
+  StreamSpec stream_;
+  std::set<std::pair<std::string, std::int32_t>> kept_;
+  std::vector<PlannedRule> local_;
+  std::vector<Repartition> repartitions_;
+  std::unique_ptr<google::protobuf::DynamicMessageFactory> factory_;
+  std::vector<const google::protobuf::Message*> prototypes_;
+  std::vector<Duration> idle_timeouts_;
+  Duration max_disorder_{};
+};
+
+}  // namespace tocsin::correlation

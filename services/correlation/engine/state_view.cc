@@ -1,0 +1,78 @@
+#include "services/correlation/engine/state_view.h"
+
+namespace tocsin::correlation {
+
+std::optional<std::string> Overlay::Get(std::string_view key) const {
+  const auto found = changes_.find(key);
+  if (found != changes_.end()) return found->second;
+  return base_.Get(key);
+}
+
+void Overlay::Range(std::string_view begin, std::string_view end, const StateVisitor& visit) const {
+  auto change = changes_.lower_bound(begin);
+  const auto in_range = [&] {
+    return change != changes_.end() && (end.empty() || std::string_view(change->first) < end);
+  };
+  bool stopped = false;
+  base_.Range(begin, end, [&](std::string_view key, std::string_view value) {
+    for (; in_range() && std::string_view(change->first) < key; ++change) {
+      if (change->second.has_value() && !visit(change->first, *change->second)) {
+        stopped = true;
+        return false;
+      }
+    }
+    bool go_on = true;
+    if (in_range() && std::string_view(change->first) == key) {
+      if (change->second.has_value()) go_on = visit(change->first, *change->second);
+      ++change;
+    } else {
+      go_on = visit(key, value);
+    }
+    stopped = !go_on;
+    return go_on;
+  });
+  for (; !stopped && in_range(); ++change) {
+    if (change->second.has_value() && !visit(change->first, *change->second)) return;
+  }
+}
+
+void Overlay::Put(std::string_view key, std::string_view value) {
+  changes_.insert_or_assign(std::string(key), std::string(value));
+}
+
+void Overlay::Delete(std::string_view key) {
+  changes_.insert_or_assign(std::string(key), std::nullopt);
+}
+
+std::optional<std::string> MemoryState::Get(std::string_view key) const {
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return std::nullopt;
+  return found->second;
+}
+
+void MemoryState::Range(std::string_view begin, std::string_view end,
+                        const StateVisitor& visit) const {
+  for (auto it = entries_.lower_bound(begin); it != entries_.end(); ++it) {
+    if (!end.empty() && std::string_view(it->first) >= end) return;
+    if (!visit(it->first, it->second)) return;
+  }
+}
+
+void MemoryState::Apply(const StateChanges& changes) {
+  for (const auto& [key, value] : changes) {
+    if (value.has_value()) {
+      entries_.insert_or_assign(key, *value);
+    } else {
+      entries_.erase(key);
+    }
+  }
+}
+
+std::string PrefixEnd(std::string_view prefix) {
+  std::string end(prefix);
+  while (!end.empty() && static_cast<unsigned char>(end.back()) == 0xff) end.pop_back();
+  if (!end.empty()) end.back() = static_cast<char>(static_cast<unsigned char>(end.back()) + 1);
+  return end;
+}
+
+}  // namespace tocsin::correlation

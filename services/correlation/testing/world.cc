@@ -1,0 +1,203 @@
+#include "services/correlation/testing/world.h"
+
+#include <algorithm>
+
+#include "lib/base/hash.h"
+#include "lib/schema/wire_format.h"
+
+namespace tocsin::correlation::testing {
+namespace {
+
+void Add(const Counts& from, Counts& to) {
+  to.in += from.in;
+  to.invalid += from.invalid;
+  to.duplicate += from.duplicate;
+  to.accepted += from.accepted;
+  to.forwarded += from.forwarded;
+  for (const auto& [id, counts] : from.rules) {
+    RuleCounts& sum = to.rules[id];
+    sum.filtered += counts.filtered;
+    sum.missing_key += counts.missing_key;
+    sum.late += counts.late;
+    sum.taken += counts.taken;
+    sum.detections += counts.detections;
+    sum.incidents += counts.incidents;
+  }
+}
+
+}  // namespace
+
+World::World(std::shared_ptr<const RulePlan> plan, WorldOptions options)
+    : plan_(std::move(plan)), options_(std::move(options)), random_(options_.seed) {
+  owners_.resize(static_cast<std::size_t>(plan_->stream().partitions));
+  for (std::int32_t p = 0; p < plan_->stream().partitions; ++p) Restart(p);
+}
+World::~World() = default;
+
+void World::Restart(std::int32_t partition) {
+  Owner& owner = owners_[static_cast<std::size_t>(partition)];
+  owner.task = std::make_unique<Task>(partition, plan_, options_.task);
+  owner.idle.Reset();
+  owner.more = false;
+}
+
+void World::StopCrashing() {
+  options_.crash_percent = 0;
+  options_.restart_percent = 0;
+}
+
+void World::SetPlan(std::shared_ptr<const RulePlan> plan) {
+  plan_ = std::move(plan);
+  for (Owner& owner : owners_) owner.task->SetPlan(plan_);
+}
+
+void World::Append(kafka::OutgoingRecord outgoing) {
+  kafka::Record record;
+  record.topic = outgoing.topic;
+  record.partition = outgoing.partition;
+  if (record.partition == kafka::kPartitionByKey) {
+    record.partition = PartitionForKey(outgoing.key.value_or(""), plan_->stream().partitions);
+  }
+  record.key = std::move(outgoing.key);
+  record.value = std::move(outgoing.value);
+  record.headers = std::move(outgoing.headers);
+  std::vector<kafka::Record>& log = log_[record.where()];
+  // Offsets have gaps, as transaction markers make them.
+  record.offset = log.empty() ? 0 : log.back().offset + 1 + static_cast<std::int64_t>(Below(2));
+  record.timestamp =
+      WallTime(std::chrono::duration_cast<std::chrono::microseconds>(now_.time_since_epoch()));
+  log.push_back(std::move(record));
+}
+
+void World::Publish(kafka::Record record) {
+  Append({record.topic, kafka::kPartitionByKey, std::move(record.key), std::move(record.value),
+          std::move(record.headers)});
+}
+
+std::map<std::string, std::int64_t> World::Positions(const Owner& owner) const {
+  std::map<std::string, std::int64_t> positions = Task::Offsets(owner.state);
+  for (const std::string& topic : plan_->InputTopics()) positions.try_emplace(topic, 0);
+  return positions;
+}
+
+bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
+  Owner& owner = owners_[static_cast<std::size_t>(partition)];
+  TaskInput input;
+  input.silences = std::move(silences);
+  if (!owner.more) {
+    // A random number of records from each topic, then shuffled together without changing the order
+    // within a topic.
+    std::vector<std::deque<const kafka::Record*>> queues;
+    const std::map<std::string, std::int64_t> positions = Positions(owner);
+    for (const std::string& topic : plan_->InputTopics()) {
+      std::deque<const kafka::Record*> queue;
+      std::size_t wanted = Below(options_.max_batch + 1);
+      const std::vector<kafka::Record>& log = log_[{topic, partition}];
+      auto next = std::lower_bound(
+          log.begin(), log.end(), positions.at(topic),
+          [](const kafka::Record& record, std::int64_t offset) { return record.offset < offset; });
+      for (; next != log.end() && wanted > 0; ++next, --wanted) queue.push_back(&*next);
+      if (!queue.empty()) queues.push_back(std::move(queue));
+    }
+    while (!queues.empty()) {
+      const std::size_t chosen = Below(queues.size());
+      const kafka::Record* record = queues[chosen].front();
+      queues[chosen].pop_front();
+      if (queues[chosen].empty()) {
+        queues.erase(queues.begin() + static_cast<std::ptrdiff_t>(chosen));
+      }
+      input.records.push_back(record);
+      input.next_offsets[record->topic] = record->offset + 1;
+      if (record->topic == plan_->stream().topic) owner.idle.Reset();
+    }
+  }
+  Overlay overlay(owner.state);
+  TaskResult result = owner.task->Run(input, overlay);
+  if (overlay.empty() && result.outputs.empty()) {
+    owner.more = result.more;
+    return false;
+  }
+  if (Percent(options_.crash_percent)) {
+    // Nothing of it ever happened.
+    if (Percent(50)) {
+      Restart(partition);
+    } else {
+      owner.task->Rewind();
+    }
+    return true;
+  }
+  for (OutputRecord& output : result.outputs) Append(std::move(output.record));
+  owner.state.Apply(overlay.changes());
+  owner.more = result.more;
+  Add(result.counts, counts_);
+  ++commits_;
+  if (Percent(options_.restart_percent)) {
+    const bool more = owner.more;
+    Restart(partition);
+    owner.more = more;
+  }
+  return true;
+}
+
+void World::RunSomething() { RunTask(static_cast<std::int32_t>(Below(owners_.size())), {}); }
+
+void World::RunUntilQuiet() {
+  const auto pending = [&] {
+    for (std::size_t p = 0; p < owners_.size(); ++p) {
+      const Owner& owner = owners_[p];
+      if (owner.more || owner.task->HasWork(owner.state)) return true;
+      for (const auto& [topic, position] : Positions(owner)) {
+        const auto& log = log_[{topic, static_cast<std::int32_t>(p)}];
+        if (!log.empty() && log.back().offset >= position) return true;
+      }
+    }
+    return false;
+  };
+  while (pending()) RunSomething();
+}
+
+void World::Probe(std::int32_t partition) {
+  Owner& owner = owners_[static_cast<std::size_t>(partition)];
+  const std::vector<kafka::Record>& log = log_[{plan_->stream().topic, partition}];
+  if (!log.empty() && log.back().offset >= Positions(owner).at(plan_->stream().topic)) {
+    owner.idle.Reset();
+    return;
+  }
+  if (!owner.idle.ProbeDue(now_)) return;
+  const std::vector<DueSilence> due =
+      owner.idle.OnProbe(now_, owner.task->HighestSeen(owner.state), plan_->idle_timeouts());
+  if (owner.task->WouldPromise(due, owner.state)) RunTask(partition, due);
+}
+
+void World::Wait(std::chrono::seconds time) {
+  const SteadyTime until = now_ + time;
+  while (now_ < until) {
+    now_ += std::chrono::milliseconds(100 + Below(900));
+    for (std::size_t p = 0; p < owners_.size(); ++p) Probe(static_cast<std::int32_t>(p));
+    for (std::size_t n = Below(3 * owners_.size()); n > 0; --n) RunSomething();
+  }
+}
+
+std::vector<v1::Detection> World::Detections() {
+  std::vector<v1::Detection> detections;
+  for (std::int32_t p = 0; p < plan_->stream().partitions; ++p) {
+    for (const kafka::Record& record : Log(std::string(kDetectionsTopic), p)) {
+      detections.emplace_back().ParseFromString(
+          std::string(schema::DecodeFrame(*record.value)->payload));
+    }
+  }
+  return detections;
+}
+
+std::vector<tocsin::incident::v1::Incident> World::Incidents() {
+  std::vector<tocsin::incident::v1::Incident> incidents;
+  for (std::int32_t p = 0; p < plan_->stream().partitions; ++p) {
+    for (const kafka::Record& record : Log(std::string(kIncidentsTopic), p)) {
+      incidents.emplace_back().ParseFromString(
+          std::string(schema::DecodeFrame(*record.value)->payload));
+    }
+  }
+  return incidents;
+}
+
+}  // namespace tocsin::correlation::testing
