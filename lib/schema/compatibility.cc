@@ -553,6 +553,8 @@ absl::StatusOr<CompatibilityLevel> ParseLevel(std::string_view name) {
       Concat("'", name, "' is not a compatibility level; the levels are ", Join(names, ", ")));
 }
 
+bool IsTransitive(CompatibilityLevel level) { return FactsOf(level).transitive; }
+
 std::string_view KindName(DifferenceKind kind) { return FactsOf(kind).name; }
 bool IsCompatible(DifferenceKind kind) { return FactsOf(kind).compatible; }
 
@@ -574,7 +576,7 @@ std::vector<Finding> CheckCompatibility(const CompiledSchema& older, const Compi
 
 HistoryVerdict CheckHistory(std::span<const std::shared_ptr<const CompiledSchema>> history,
                             const CompiledSchema& candidate, CompatibilityLevel level) {
-  const bool transitive = FactsOf(level).transitive;
+  const bool transitive = IsTransitive(level);
   for (std::size_t i = history.size(); i-- > 0;) {
     std::vector<Finding> findings = CheckCompatibility(*history[i], candidate, level);
     if (!findings.empty()) return {std::move(findings), i};

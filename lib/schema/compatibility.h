@@ -35,6 +35,9 @@ std::string_view LevelName(CompatibilityLevel level);
 // INVALID_ARGUMENT lists the levels.
 absl::StatusOr<CompatibilityLevel> ParseLevel(std::string_view name);
 
+// Does it look at every earlier version, not at the last one alone?
+bool IsTransitive(CompatibilityLevel level);
+
 enum class DifferenceKind {
   kPackageChanged,
   kMessageAdded,
