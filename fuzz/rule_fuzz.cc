@@ -1,0 +1,29 @@
+// Any text as a rule: refused with a reason, or compiled into one that answers.
+#include <google/protobuf/descriptor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "lib/base/status.h"
+#include "services/correlation/rules/compiled_rule.h"
+#include "tocsin/rule/v1/rule.pb.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using tocsin::rule::v1::Rule;
+  static const tocsin::correlation::FixedStreams streams(
+      {{"alerts.raw", Rule::descriptor(), "stream", nullptr}});
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto rule = tocsin::correlation::CompileRule(text, "fuzz.yaml", streams);
+  if (!rule.ok()) {
+    if (!tocsin::Message(rule.status()).starts_with("fuzz.yaml:")) std::abort();
+    return 0;
+  }
+  Rule message;
+  message.set_id("x");
+  (*rule)->Matches(message);
+  (*rule)->GroupKey(message);
+  (*rule)->Value(message);
+  return 0;
+}
