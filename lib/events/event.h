@@ -45,35 +45,35 @@ inline constexpr std::string_view kContentType = "application/protobuf";
 
 // Identity is (source, id): two records with the same are copies of one event.
 struct Event {
-  std::string id;
-  std::string source;
+  std::string id = {};
+  std::string source = {};
   // The full name of the message.
-  std::string type;
+  std::string type = {};
   // Event time.
   WallTime time{};
   // Empty: absent, here and below.
-  std::string subject;
+  std::string subject = {};
   // The record's key.
-  std::string partition_key;
+  std::string partition_key = {};
   // Compared byte by byte among events of the same time; absent sorts first.
-  std::string sequence;
+  std::string sequence = {};
   // 0 (unspecified): absent; counts as INFO.
   Severity severity{};
   // When ingest took it.
-  std::optional<WallTime> recorded_time;
+  std::optional<WallTime> recorded_time = std::nullopt;
   // Where the whole story began (ce_traceparent); never changed on the way.
-  std::string origin_traceparent;
+  std::string origin_traceparent = {};
   // W3C context of this hop: Kafka headers without prefix. Not part of the CloudEvent.
-  std::string traceparent;
-  std::string tracestate;
+  std::string traceparent = {};
+  std::string tracestate = {};
   // Every other attribute by its CloudEvents name; values in their canonical text.
-  std::map<std::string, std::string> extensions;
+  std::map<std::string, std::string> extensions = {};
 
   // What the data is written with; 0 and empty until a schema has been found for it.
-  schema::SchemaId schema_id;
-  std::vector<std::int32_t> message_indexes;
+  schema::SchemaId schema_id = {};
+  std::vector<std::int32_t> message_indexes = {};
   // The bare Protobuf bytes.
-  std::string data;
+  std::string data = {};
 };
 
 struct EventLimits {

@@ -46,16 +46,16 @@ absl::StatusOr<OwnSchema> RegisterOwnSchema(RegistryClient& registry, std::strin
 // The envelope of one of our own messages. Empty: absent.
 struct OwnEnvelope {
   // ce_id: the detection id, "<incident id>/<revision>", …
-  std::string id;
+  std::string id = {};
   // Record key and partition key.
-  std::string key;
+  std::string key = {};
   WallTime time{};
-  std::string subject;
+  std::string subject = {};
   Severity severity{};
-  std::optional<WallTime> recorded_time;
-  std::string origin_traceparent;
-  std::string traceparent;
-  std::string tracestate;
+  std::optional<WallTime> recorded_time = std::nullopt;
+  std::string origin_traceparent = {};
+  std::string traceparent = {};
+  std::string tracestate = {};
 };
 
 // Immutable, copyable, thread-safe.

@@ -16,22 +16,22 @@
 namespace tocsin::kafka {
 
 struct TopicSpec {
-  std::string name;
+  std::string name = {};
   std::int32_t partitions = 1;
   // -1: the broker's default.
   std::int32_t replication_factor = -1;
   // Topic properties by Kafka's names: {"cleanup.policy", "compact"}.
-  std::map<std::string, std::string> configs;
+  std::map<std::string, std::string> configs = {};
 };
 
 struct TopicDescription {
-  std::string name;
+  std::string name = {};
   std::int32_t partitions = 0;
   std::int32_t replication_factor = 0;
   // Partitions that have no leader now.
   std::int32_t leaderless = 0;
   // Properties that were set on the topic itself; filled by DescribeTopics only.
-  std::map<std::string, std::string> configs;
+  std::map<std::string, std::string> configs = {};
 };
 
 // Every method blocks for at most about `timeout` and may be called from any thread. UNAVAILABLE /

@@ -24,13 +24,13 @@ namespace tocsin::kafka {
 enum class StartPosition { kEarliest, kLatest };
 
 struct ConsumerOptions {
-  Connection connection;
+  Connection connection = {};
   // Empty: no group; Assign is the only way to read, and Commit and Committed are refused.
-  std::string group;
+  std::string group = {};
   // Static membership: stable and unique among the members. A member that comes back under the same
   // id within the session timeout gets its partitions back without a rebalance; two live members
   // with one id fence each other (FAILED_PRECONDITION, fatal). Empty: dynamic membership.
-  std::string instance_id;
+  std::string instance_id = {};
   Isolation isolation = Isolation::kReadCommitted;
   StartPosition start = StartPosition::kEarliest;
   // Silence after which the group gives this member's partitions away.
@@ -44,9 +44,9 @@ struct ConsumerOptions {
 };
 
 struct AssignedPartition {
-  TopicPartition where;
+  TopicPartition where = {};
   // The group's committed offset; nullopt where there is none.
-  std::optional<std::int64_t> committed;
+  std::optional<std::int64_t> committed = std::nullopt;
 };
 
 // Called from within Poll, Close and the destructor, on their thread. Eager: every rebalance first
@@ -74,9 +74,9 @@ struct PollError {
   // DATA_LOSS                a batch failed its checksum.
   // UNAVAILABLE              brokers cannot be reached; the client goes on trying.
   // RESOURCE_EXHAUSTED       `max_poll_interval` was exceeded; the next Poll joins again.
-  absl::Status status;
+  absl::Status status = absl::OkStatus();
   // Which partition it is about, where it is about one.
-  std::optional<TopicPartition> where;
+  std::optional<TopicPartition> where = std::nullopt;
   bool fatal = false;
 };
 
@@ -94,8 +94,8 @@ struct Batch {
 
 // Opaque proof of membership at one moment, for TransactionalProducer::SendOffsets.
 struct GroupMetadata {
-  std::string group;
-  std::string opaque;
+  std::string group = {};
+  std::string opaque = {};
 };
 
 // One thread at a time, but for the queries marked "any thread". The destructor calls Close.

@@ -19,7 +19,7 @@ namespace tocsin::kafka {
 
 // Where a record came to lie, on min.insync.replicas of its partition.
 struct Delivered {
-  TopicPartition where;
+  TopicPartition where = {};
   std::int64_t offset = 0;
 };
 
@@ -35,7 +35,7 @@ struct Delivered {
 using DeliveryCallback = std::function<void(const absl::StatusOr<Delivered>& outcome)>;
 
 struct ProducerOptions {
-  Connection connection;
+  Connection connection = {};
   // From Produce to giving up. Zero (the default): never; the record waits until the broker
   // answers.
   std::chrono::milliseconds message_timeout{0};

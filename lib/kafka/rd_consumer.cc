@@ -91,6 +91,8 @@ class RdConsumer final : public Consumer {
         .Set("auto.offset.reset", std::string_view("error"))
         .Set("enable.partition.eof", true)
         .Set("check.crcs", true)
+        // A seek or a resumed partition waits for the fetch under way: keep that short.
+        .Set("fetch.wait.max.ms", milliseconds(100))
         .Set("fetch.error.backoff.ms", milliseconds(100))
         .Set("queued.max.messages.kbytes", static_cast<std::int64_t>(std::max<std::size_t>(
                                                1, options_.max_buffered_bytes / 1024)));
@@ -138,6 +140,7 @@ class RdConsumer final : public Consumer {
     const PartitionListPtr list = internal::ToList(from);
     TOCSIN_RETURN_IF_ERROR(
         internal::StatusOf(rd_kafka_assign(handle_, list.get()), "assigning partitions"));
+    paused_.clear();
     positions_.clear();
     for (const auto& [where, offset] : from) {
       positions_[where] = offset >= 0 ? std::optional(offset) : std::nullopt;
@@ -166,28 +169,24 @@ class RdConsumer final : public Consumer {
     if (!positions_.contains(where)) return NotAssigned(where, "seeking");
     const PartitionListPtr list = internal::ToList(Offsets{{where, offset}});
     const std::string what = Concat("seeking ", Describe(where), " to ", offset);
-    const SteadyTime deadline = Clock::Real().SteadyNow() + kSeekTimeout;
-    for (;;) {
-      const ErrorPtr error(
-          rd_kafka_seek_partitions(handle_, list.get(), internal::Milliseconds(kSeekTimeout)));
-      TOCSIN_RETURN_IF_ERROR(internal::StatusOf(error, what));
-      const rd_kafka_resp_err_t result = list->elems[0].err;
-      if (result == RD_KAFKA_RESP_ERR_NO_ERROR) break;
-      // Right after an assignment the partition's fetcher is not running yet.
-      if (result != RD_KAFKA_RESP_ERR__STATE || Clock::Real().SteadyNow() >= deadline) {
-        return internal::StatusOf(result, what);
-      }
-      std::this_thread::sleep_for(milliseconds(10));
-    }
+    const ErrorPtr error(
+        rd_kafka_seek_partitions(handle_, list.get(), internal::Milliseconds(kSeekTimeout)));
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(error, what));
+    const rd_kafka_resp_err_t result = list->elems[0].err;
     positions_[where] = offset;
-    return absl::OkStatus();
+    if (result == RD_KAFKA_RESP_ERR__STATE) return StartAgain(what);
+    return internal::StatusOf(result, what);
   }
 
   absl::Status Pause(const std::vector<TopicPartition>& partitions) override {
-    return ForEach(partitions, "pausing", rd_kafka_pause_partitions);
+    TOCSIN_RETURN_IF_ERROR(ForEach(partitions, "pausing", rd_kafka_pause_partitions));
+    paused_.insert(partitions.begin(), partitions.end());
+    return absl::OkStatus();
   }
   absl::Status Resume(const std::vector<TopicPartition>& partitions) override {
-    return ForEach(partitions, "resuming", rd_kafka_resume_partitions);
+    TOCSIN_RETURN_IF_ERROR(ForEach(partitions, "resuming", rd_kafka_resume_partitions));
+    for (const TopicPartition& where : partitions) paused_.erase(where);
+    return absl::OkStatus();
   }
 
   std::optional<std::int64_t> Position(const TopicPartition& where) const override {
@@ -284,9 +283,17 @@ class RdConsumer final : public Consumer {
     const ErrorPtr error(rd_kafka_consumer_close_queue(handle_, queue.get()));
     if (error == nullptr) {
       const SteadyTime deadline = Clock::Real().SteadyNow() + kCloseTimeout;
-      // The revocation comes through this queue and calls OnRebalance.
+      // What is left of fetched records comes through this queue too, and goes.
       while (rd_kafka_consumer_closed(handle_) == 0 && Clock::Real().SteadyNow() < deadline) {
-        rd_kafka_queue_poll_callback(queue.get(), 50);
+        const EventPtr event(rd_kafka_queue_poll(queue.get(), 50));
+        if (event == nullptr || rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_REBALANCE) {
+          continue;
+        }
+        const rd_kafka_topic_partition_list_t* partitions =
+            rd_kafka_event_topic_partition_list(event.get());
+        if (partitions != nullptr) {
+          OnRebalance(handle_, rd_kafka_event_error(event.get()), *partitions);
+        }
       }
     }
     Forget();
@@ -333,6 +340,24 @@ class RdConsumer final : public Consumer {
           list->elems[i].err, Concat(what, " ", Describe(partitions[static_cast<size_t>(i)]))));
     }
     return absl::OkStatus();
+  }
+
+  // A partition whose position was out of range does not run any more, and cannot seek: assign
+  // everything anew at the positions that we know. Records that were fetched ahead are fetched
+  // again.
+  absl::Status StartAgain(std::string_view what) {
+    const PartitionListPtr list = internal::ToList(Assignment());
+    for (int i = 0; i < list->cnt; ++i) {
+      rd_kafka_topic_partition_t& entry = list->elems[i];
+      entry.offset = positions_[{entry.topic, entry.partition}].value_or(StartOffset());
+    }
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(rd_kafka_assign(handle_, list.get()), what));
+    return ForEach({paused_.begin(), paused_.end()}, "pausing", rd_kafka_pause_partitions);
+  }
+
+  std::int64_t StartOffset() const {
+    return options_.start == StartPosition::kEarliest ? RD_KAFKA_OFFSET_BEGINNING
+                                                      : RD_KAFKA_OFFSET_END;
   }
 
   void Take(const rd_kafka_message_t& message, Batch& batch) {
@@ -436,6 +461,7 @@ class RdConsumer final : public Consumer {
 
   void Forget() {
     member_ = false;
+    paused_.clear();
     positions_.clear();
   }
 
@@ -451,6 +477,7 @@ class RdConsumer final : public Consumer {
   std::optional<std::vector<TopicPartition>> pending_assignment_;
   // One entry for each assigned partition.
   std::map<TopicPartition, std::optional<std::int64_t>> positions_;
+  std::set<TopicPartition> paused_;
   std::vector<PollError> errors_;
 };
 

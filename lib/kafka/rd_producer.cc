@@ -44,7 +44,7 @@ absl::StatusOr<std::shared_ptr<Client>> MakeClient(const ProducerOptions& option
       .Set("queue.buffering.max.kbytes",
            static_cast<std::int64_t>(std::max<std::size_t>(1, options.max_queued_bytes / 1024)))
       .Set("linger.ms", options.linger)
-      .Set("topic.metadata.propagation.max.ms", milliseconds(10'000));
+      .Set("topic.metadata.propagation.max.ms", milliseconds(5'000));
   rd_kafka_conf_set_events(conf.raw(), RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
   TOCSIN_ASSIGN_OR_RETURN(client->handle, conf.Make(RD_KAFKA_PRODUCER, &client->hooks));
   client->queue.reset(rd_kafka_queue_get_main(client->handle));
@@ -60,8 +60,8 @@ class RdProducer final : public Producer {
 
   ~RdProducer() override {
     (void)Flush(options_.close_timeout);
+    stopping_ = true;  // before the purge: what it reports is then cancelled, not aborted
     rd_kafka_purge(Current()->handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    stopping_ = true;
     server_.join();
   }
 

@@ -35,6 +35,7 @@ class RdTransactionalProducer final : public TransactionalProducer {
     conf.Set("transactional.id", options_.transactional_id)
         .Set("transaction.timeout.ms", options_.transaction_timeout)
         .Set("message.timeout.ms", options_.transaction_timeout)
+        .Set("socket.timeout.ms", std::min(milliseconds(6'000), options_.transaction_timeout))
         .Set("compression.codec", std::string_view("lz4"))
         .Set("partitioner", std::string_view("murmur2_random"))
         .Set("message.max.bytes", static_cast<std::int64_t>(options_.max_record_bytes))

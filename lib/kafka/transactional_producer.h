@@ -34,26 +34,26 @@ enum class ErrorClass {
 std::string_view ErrorClassName(ErrorClass error_class);
 
 struct TransactionResult {
-  absl::Status status;
+  absl::Status status = absl::OkStatus();
   ErrorClass error_class = ErrorClass::kNone;
 
   bool ok() const { return error_class == ErrorClass::kNone; }
 };
 
 struct CommitResult {
-  absl::Status status;
+  absl::Status status = absl::OkStatus();
   ErrorClass error_class = ErrorClass::kNone;
   // For each partition written in the transaction, the offset behind its last record: the position
   // up to which a reader has everything of this transaction. Empty unless ok().
-  Offsets written;
+  Offsets written = {};
 
   bool ok() const { return error_class == ErrorClass::kNone; }
 };
 
 struct TransactionalProducerOptions {
-  Connection connection;
+  Connection connection = {};
   // Stable over restarts and used by one live producer only: <service>.<group>.<ordinal>.
-  std::string transactional_id;
+  std::string transactional_id = {};
   // After so long the coordinator aborts an open transaction. Must be less than the consumer's
   // session timeout.
   std::chrono::milliseconds transaction_timeout{8'000};

@@ -19,7 +19,7 @@
 namespace tocsin::kafka {
 
 struct TopicPartition {
-  std::string topic;
+  std::string topic = {};
   std::int32_t partition = 0;
   friend auto operator<=>(const TopicPartition&, const TopicPartition&) = default;
 };
@@ -60,13 +60,13 @@ class Headers {
 
 // A record as read.
 struct Record {
-  std::string topic;
+  std::string topic = {};
   std::int32_t partition = 0;
   std::int64_t offset = 0;
-  std::optional<std::string> key;
+  std::optional<std::string> key = std::nullopt;
   // nullopt is a tombstone.
-  std::optional<std::string> value;
-  Headers headers;
+  std::optional<std::string> value = std::nullopt;
+  Headers headers = {};
   // When it was sent (or appended, where the topic says so): never event time.
   WallTime timestamp{};
 
@@ -79,12 +79,12 @@ inline constexpr std::int32_t kPartitionByKey = -1;
 
 // A record to be written.
 struct OutgoingRecord {
-  std::string topic;
+  std::string topic = {};
   std::int32_t partition = kPartitionByKey;
-  std::optional<std::string> key;
+  std::optional<std::string> key = std::nullopt;
   // nullopt writes a tombstone.
-  std::optional<std::string> value;
-  Headers headers;
+  std::optional<std::string> value = std::nullopt;
+  Headers headers = {};
 };
 
 enum class Isolation {
@@ -101,15 +101,15 @@ using LogSink = std::function<void(LogLevel level, std::string_view message)>;
 // How any client reaches the cluster.
 struct Connection {
   // host:port, comma separated.
-  std::string bootstrap_servers;
+  std::string bootstrap_servers = {};
   // Names this client in the broker's log and quotas.
   std::string client_id = "tocsin";
   // Where the client library's own words go: "broker down", "fenced", …. Empty: warnings and errors
   // on stderr.
-  LogSink log;
+  LogSink log = nullptr;
   // Further librdkafka properties, applied last; for tests and for operators with special needs.
   // INVALID_ARGUMENT from the factory names a property that does not exist.
-  std::map<std::string, std::string> overrides;
+  std::map<std::string, std::string> overrides = {};
 };
 
 }  // namespace tocsin::kafka

@@ -77,7 +77,7 @@ class FakeKafka {
   };
   struct Failure {
     // OK with `indefinite`: the step succeeds, and leaves doubt.
-    absl::Status status;
+    absl::Status status = absl::OkStatus();
     // For the steps of transactions.
     ErrorClass error_class = ErrorClass::kNone;
     // The broker did it, and only the answer was lost.

@@ -1,0 +1,575 @@
+// What lib/kafka promises, held against the fake (kafka_test) and a real broker
+// (kafka_broker_test).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <future>
+#include <set>
+
+#include "lib/base/hash.h"
+#include "lib/base/testing/status_matchers.h"
+#include "lib/base/text.h"
+#include "lib/kafka/testing/cluster.h"
+
+namespace tocsin::kafka::testing {
+namespace {
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+constexpr seconds kPatience{30};
+
+struct Listener final : RebalanceListener {
+  std::vector<AssignedPartition> assigned;
+  int times_assigned = 0;
+  int times_revoked = 0;
+  int times_lost = 0;
+  std::function<void()> on_revoked;
+  void OnAssigned(const std::vector<AssignedPartition>& partitions) override {
+    assigned = partitions;
+    ++times_assigned;
+  }
+  void OnRevoked(const std::vector<TopicPartition>& partitions) override {
+    EXPECT_EQ(partitions.size(), assigned.size());
+    if (on_revoked) on_revoked();
+    assigned.clear();
+    ++times_revoked;
+  }
+  void OnLost(const std::vector<TopicPartition>& partitions) override {
+    EXPECT_EQ(partitions.size(), assigned.size());
+    assigned.clear();
+    ++times_lost;
+  }
+};
+
+class ContractTest : public ::testing::Test {
+ protected:
+  std::string Topic(std::int32_t partitions = 1) {
+    const std::string name = cluster_->UniqueName("topic");
+    EXPECT_THAT(cluster_->MakeAdmin()->CreateTopics({{name, partitions, 1, {}}}, kPatience),
+                IsOk());
+    return name;
+  }
+
+  Delivered Send(const OutgoingRecord& record) {
+    std::promise<absl::StatusOr<Delivered>> promise;
+    auto outcome = promise.get_future();
+    EXPECT_THAT(producer().Produce(record, [&](const auto& result) { promise.set_value(result); }),
+                IsOk());
+    absl::StatusOr<Delivered> delivered = outcome.get();
+    EXPECT_THAT(delivered, IsOk());
+    return delivered.value_or(Delivered{});
+  }
+
+  Producer& producer() {
+    if (producer_ == nullptr) producer_ = cluster_->MakeProducer();
+    return *producer_;
+  }
+
+  std::unique_ptr<Consumer> Reader(const TopicPartition& where, std::int64_t from = 0,
+                                   Isolation isolation = Isolation::kReadCommitted) {
+    auto consumer = cluster_->MakeConsumer({.isolation = isolation});
+    EXPECT_THAT(consumer->Assign({{where, from}}), IsOk());
+    return consumer;
+  }
+
+  // Polls until `done` says so; fails after a long while.
+  static Batch PollUntil(Consumer& consumer, const std::function<bool(const Batch&)>& done) {
+    Batch all;
+    const SteadyTime deadline = Clock::Real().SteadyNow() + kPatience;
+    while (!done(all)) {
+      if (Clock::Real().SteadyNow() > deadline) {
+        ADD_FAILURE() << "nothing more comes; " << all.records.size() << " records, "
+                      << all.errors.size() << " errors: "
+                      << (all.errors.empty() ? "" : tocsin::Describe(all.errors.back().status));
+        break;
+      }
+      Batch batch = consumer.Poll(milliseconds(100));
+      std::move(batch.records.begin(), batch.records.end(), std::back_inserter(all.records));
+      std::move(batch.errors.begin(), batch.errors.end(), std::back_inserter(all.errors));
+      for (const auto& [where, end] : batch.ends) all.ends[where] = end;
+    }
+    return all;
+  }
+  static Batch PollRecords(Consumer& consumer, std::size_t count) {
+    return PollUntil(consumer, [&](const Batch& all) { return all.records.size() >= count; });
+  }
+  static Batch PollToEnd(Consumer& consumer, std::size_t partitions = 1) {
+    return PollUntil(consumer, [&](const Batch& all) { return all.ends.size() >= partitions; });
+  }
+  static void PollUntilAssigned(Consumer& consumer, const Listener& listener, int times = 1) {
+    PollUntil(consumer, [&](const Batch&) { return listener.times_assigned >= times; });
+  }
+
+  static std::vector<std::string> Values(const Batch& batch) {
+    std::vector<std::string> values;
+    for (const Record& record : batch.records) values.push_back(record.value.value_or("(null)"));
+    return values;
+  }
+
+  static void ExpectOk(const TransactionResult& result) {
+    EXPECT_THAT(result.status, IsOk());
+    EXPECT_EQ(result.error_class, ErrorClass::kNone);
+  }
+
+  const std::unique_ptr<Cluster> cluster_ = MakeCluster();
+  std::unique_ptr<Producer> producer_;
+};
+
+TEST_F(ContractTest, ARecordComesBackAsItWasSent) {
+  const std::string topic = Topic();
+  OutgoingRecord sent{.topic = topic,
+                      .key = "key",
+                      .value = std::string("a\0b", 3),
+                      .headers = {{"ce_id", "1"}, {"twice", "x"}, {"twice", "y"}, {"empty", ""}}};
+  EXPECT_EQ(Send(sent).offset, 0);
+  const Batch batch = PollRecords(*Reader({topic, 0}), 1);
+  ASSERT_EQ(batch.records.size(), 1U);
+  const Record& record = batch.records[0];
+  EXPECT_EQ(record.topic, topic);
+  EXPECT_EQ(record.offset, 0);
+  EXPECT_EQ(record.key, "key");
+  EXPECT_EQ(record.value, std::string("a\0b", 3));
+  EXPECT_EQ(record.headers, sent.headers);
+  EXPECT_EQ(record.headers.Find("twice"), "y");
+  EXPECT_GT(record.timestamp, WallTime(std::chrono::hours(24 * 365 * 50)));
+}
+
+TEST_F(ContractTest, NullAndEmptyAreToldApart) {
+  const std::string topic = Topic();
+  Send({.topic = topic, .key = std::nullopt, .value = std::nullopt});
+  Send({.topic = topic, .key = "", .value = ""});
+  const Batch batch = PollRecords(*Reader({topic, 0}), 2);
+  EXPECT_EQ(batch.records[0].key, std::nullopt);
+  EXPECT_EQ(batch.records[0].value, std::nullopt);
+  EXPECT_EQ(batch.records[1].key, "");
+  EXPECT_EQ(batch.records[1].value, "");
+}
+
+TEST_F(ContractTest, TheKeyChoosesThePartitionAsInJava) {
+  const std::string topic = Topic(6);
+  for (const std::string key : {"RYERSS AVE", "LOWER MERION", "x", ""}) {
+    EXPECT_EQ(Send({.topic = topic, .key = key, .value = "v"}).where.partition,
+              PartitionForKey(key, 6))
+        << key;
+  }
+  EXPECT_EQ(Send({.topic = topic, .partition = 4, .key = "x", .value = "v"}).where.partition, 4);
+}
+
+TEST_F(ContractTest, ManyRecordsKeepTheirOrderPerPartition) {
+  const std::string topic = Topic(2);
+  constexpr int kCount = 2'000;
+  for (int i = 0; i < kCount; ++i) {
+    ASSERT_THAT(producer().Produce({.topic = topic, .partition = i % 2, .value = std::to_string(i)},
+                                   [](const auto& outcome) { EXPECT_THAT(outcome, IsOk()); }),
+                IsOk());
+  }
+  ASSERT_THAT(producer().Flush(kPatience), IsOk());
+  EXPECT_EQ(producer().outstanding(), 0U);
+  const Batch batch = PollRecords(*Reader({topic, 1}), kCount / 2);
+  for (int i = 0; i < kCount / 2; ++i) {
+    ASSERT_EQ(batch.records[static_cast<std::size_t>(i)].value, std::to_string(2 * i + 1));
+  }
+}
+
+TEST_F(ContractTest, AnUnknownTopicIsNotFound) {
+  std::promise<absl::Status> promise;
+  auto outcome = promise.get_future();
+  const absl::Status taken =
+      producer().Produce({.topic = cluster_->UniqueName("never"), .value = "v"},
+                         [&](const auto& result) { promise.set_value(result.status()); });
+  EXPECT_THAT(taken.ok() ? outcome.get() : taken, StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(ContractTest, ARecordOverTheLimitIsRefusedAtOnce) {
+  EXPECT_THAT(producer().Produce({.topic = "any", .value = std::string(3U << 20, 'x')}, nullptr),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(ContractTest, TheEndOfAPartitionIsReported) {
+  const std::string topic = Topic(2);
+  Send({.topic = topic, .partition = 0, .value = "v"});
+  auto consumer = cluster_->MakeConsumer({});
+  ASSERT_THAT(consumer->Assign({{{topic, 0}, 0}, {{topic, 1}, 0}}), IsOk());
+  const Batch batch = PollToEnd(*consumer, 2);
+  EXPECT_THAT(Values(batch), ElementsAre("v"));
+  EXPECT_THAT(batch.ends,
+              ElementsAre(Pair(TopicPartition{topic, 0}, 1), Pair(TopicPartition{topic, 1}, 0)));
+  EXPECT_EQ(consumer->Position({topic, 0}), 1);
+  EXPECT_EQ(consumer->Position({topic, 1}), 0);
+  EXPECT_EQ(consumer->Position({topic, 2}), std::nullopt);
+  Send({.topic = topic, .partition = 0, .value = "w"});
+  EXPECT_THAT(PollToEnd(*consumer).ends, ElementsAre(Pair(TopicPartition{topic, 0}, 2)));
+}
+
+TEST_F(ContractTest, SeekPauseAndResume) {
+  const std::string topic = Topic();
+  const TopicPartition where{topic, 0};
+  for (int i = 0; i < 5; ++i) Send({.topic = topic, .value = std::to_string(i)});
+  auto consumer = Reader(where);
+  // Right after the assignment, before anything was fetched.
+  ASSERT_THAT(consumer->Seek(where, 3), IsOk());
+  EXPECT_THAT(Values(PollToEnd(*consumer)), ElementsAre("3", "4"));
+  ASSERT_THAT(consumer->Seek(where, 1), IsOk());
+  EXPECT_EQ(consumer->Position(where), 1);
+  EXPECT_THAT(Values(PollToEnd(*consumer)), ElementsAre("1", "2", "3", "4"));
+  ASSERT_THAT(consumer->Pause({where}), IsOk());
+  Send({.topic = topic, .value = "5"});
+  EXPECT_TRUE(consumer->Poll(milliseconds(300)).records.empty());
+  ASSERT_THAT(consumer->Resume({where}), IsOk());
+  EXPECT_THAT(Values(PollToEnd(*consumer)), ElementsAre("5"));
+  EXPECT_THAT(consumer->Seek({topic, 7}, 0), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(ContractTest, PausedBeforeTheFirstFetchNothingComesUntilResumed) {
+  const std::string topic = Topic();
+  const TopicPartition where{topic, 0};
+  for (int i = 0; i < 3; ++i) Send({.topic = topic, .value = std::to_string(i)});
+  auto consumer = Reader(where);
+  ASSERT_THAT(consumer->Pause({where}), IsOk());
+  EXPECT_TRUE(consumer->Poll(milliseconds(500)).records.empty());
+  ASSERT_THAT(consumer->Resume({where}), IsOk());
+  EXPECT_THAT(Values(PollToEnd(*consumer)), ElementsAre("0", "1", "2"));
+}
+
+TEST_F(ContractTest, APositionThatIsGoneIsAnErrorAndNotAJump) {
+  const std::string topic = Topic();
+  const TopicPartition where{topic, 0};
+  for (int i = 0; i < 5; ++i) Send({.topic = topic, .value = std::to_string(i)});
+  cluster_->DeleteBefore(where, 3);
+  for (const std::int64_t gone : {1, 99}) {
+    auto consumer = Reader(where, gone);
+    const Batch batch = PollUntil(*consumer, [](const Batch& all) { return !all.errors.empty(); });
+    EXPECT_TRUE(batch.records.empty());
+    EXPECT_THAT(batch.errors[0].status, StatusIs(absl::StatusCode::kOutOfRange));
+    EXPECT_EQ(batch.errors[0].where, where);
+    EXPECT_FALSE(batch.errors[0].fatal);
+    ASSERT_THAT(consumer->Seek(where, 3), IsOk());
+    EXPECT_THAT(Values(PollToEnd(*consumer)), ElementsAre("3", "4"));
+  }
+  EXPECT_THAT(Reader(where)->QueryBeginningOffset(where, kPatience), IsOkAndHolds(3));
+}
+
+TEST_F(ContractTest, AGroupStartsWhereItSaysAndGoesOnWhereItCommitted) {
+  const std::string topic = Topic(2);
+  const std::string group = cluster_->UniqueName("group");
+  Send({.topic = topic, .partition = 0, .value = "a"});
+  Send({.topic = topic, .partition = 0, .value = "b"});
+  Send({.topic = topic, .partition = 1, .value = "c"});
+  {
+    Listener listener;
+    auto consumer = cluster_->MakeConsumer({.group = group});
+    ASSERT_THAT(consumer->Subscribe({topic}, &listener), IsOk());
+    EXPECT_THAT(consumer->CurrentGroupMetadata(), StatusIs(absl::StatusCode::kFailedPrecondition));
+    const Batch batch = PollToEnd(*consumer, 2);
+    EXPECT_THAT(Values(batch), UnorderedElementsAre("a", "b", "c"));
+    ASSERT_EQ(listener.times_assigned, 1);
+    EXPECT_EQ(consumer->Assignment().size(), 2U);
+    EXPECT_THAT(consumer->CurrentGroupMetadata(), IsOk());
+    ASSERT_THAT(consumer->Commit({{{topic, 0}, 1}}), IsOk());
+    EXPECT_THAT(*consumer->Committed({{topic, 0}, {topic, 1}}, kPatience),
+                ElementsAre(Pair(TopicPartition{topic, 0}, 1)));
+    consumer->Close();
+    EXPECT_EQ(listener.times_revoked, 1);
+    EXPECT_THAT(listener.assigned, IsEmpty());
+  }
+  Listener listener;
+  auto consumer = cluster_->MakeConsumer({.group = group, .start = StartPosition::kLatest});
+  ASSERT_THAT(consumer->Subscribe({topic}, &listener), IsOk());
+  // Partition 0 from its commit on; partition 1 has none, and starts at its end.
+  EXPECT_THAT(Values(PollToEnd(*consumer, 2)), ElementsAre("b"));
+  std::set<std::optional<std::int64_t>> committed;
+  for (const AssignedPartition& assigned : listener.assigned) committed.insert(assigned.committed);
+  EXPECT_THAT(committed, ElementsAre(std::nullopt, 1));
+}
+
+TEST_F(ContractTest, AConsumerWithoutGroupRefusesWhatNeedsOne) {
+  auto consumer = cluster_->MakeConsumer({});
+  EXPECT_THAT(consumer->Subscribe({"t"}, nullptr), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(consumer->Commit({{{"t", 0}, 1}}), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(consumer->Committed({{"t", 0}}, kPatience),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(ContractTest, ASecondMemberTakesItsShareAndGivesItBack) {
+  const std::string topic = Topic(4);
+  const std::string group = cluster_->UniqueName("group");
+  Listener first_heard;
+  auto first = cluster_->MakeConsumer({.group = group});
+  ASSERT_THAT(first->Subscribe({topic}, &first_heard), IsOk());
+  PollUntilAssigned(*first, first_heard);
+  EXPECT_EQ(first_heard.assigned.size(), 4U);
+
+  Listener second_heard;
+  auto second = cluster_->MakeConsumer({.group = group});
+  ASSERT_THAT(second->Subscribe({topic}, &second_heard), IsOk());
+  PollUntil(*second, [&](const Batch&) {
+    first->Poll(milliseconds(10));
+    return second_heard.times_assigned >= 1 && first_heard.times_assigned >= 2;
+  });
+  EXPECT_EQ(first_heard.times_revoked, 1);
+  EXPECT_EQ(first_heard.assigned.size(), 2U);
+  EXPECT_EQ(second_heard.assigned.size(), 2U);
+
+  second->Close();
+  PollUntilAssigned(*first, first_heard, 3);
+  EXPECT_EQ(first_heard.assigned.size(), 4U);
+  EXPECT_EQ(first_heard.times_lost, 0);
+}
+
+TEST_F(ContractTest, AStaticMemberComesBackWithoutARebalance) {
+  const std::string topic = Topic(4);
+  const std::string group = cluster_->UniqueName("group");
+  Listener stays_heard;
+  auto stays = cluster_->MakeConsumer(
+      {.group = group, .instance_id = "worker-0", .session_timeout = kPatience});
+  ASSERT_THAT(stays->Subscribe({topic}, &stays_heard), IsOk());
+  Listener goes_heard;
+  auto goes = cluster_->MakeConsumer(
+      {.group = group, .instance_id = "worker-1", .session_timeout = kPatience});
+  ASSERT_THAT(goes->Subscribe({topic}, &goes_heard), IsOk());
+  PollUntil(*goes, [&](const Batch&) {
+    stays->Poll(milliseconds(10));
+    return goes_heard.assigned.size() == 2 && stays_heard.assigned.size() == 2;
+  });
+  const int before = stays_heard.times_assigned;
+  const std::vector<TopicPartition> had = goes->Assignment();
+
+  goes.reset();
+  EXPECT_EQ(goes_heard.times_revoked + goes_heard.times_lost, goes_heard.times_assigned);
+  Listener back_heard;
+  auto back = cluster_->MakeConsumer(
+      {.group = group, .instance_id = "worker-1", .session_timeout = kPatience});
+  ASSERT_THAT(back->Subscribe({topic}, &back_heard), IsOk());
+  PollUntil(*back, [&](const Batch&) {
+    stays->Poll(milliseconds(10));
+    return back_heard.times_assigned >= 1;
+  });
+  EXPECT_EQ(back->Assignment(), had);
+  stays->Poll(milliseconds(500));
+  EXPECT_EQ(stays_heard.times_assigned, before);
+  EXPECT_EQ(stays_heard.times_revoked, before - 1);
+}
+
+TEST_F(ContractTest, TwoLiveMembersWithOneIdFenceEachOther) {
+  const std::string topic = Topic();
+  const std::string group = cluster_->UniqueName("group");
+  Listener old_heard;
+  auto old_one = cluster_->MakeConsumer({.group = group, .instance_id = "worker-0"});
+  ASSERT_THAT(old_one->Subscribe({topic}, &old_heard), IsOk());
+  PollUntilAssigned(*old_one, old_heard);
+  Listener new_heard;
+  auto new_one = cluster_->MakeConsumer({.group = group, .instance_id = "worker-0"});
+  ASSERT_THAT(new_one->Subscribe({topic}, &new_heard), IsOk());
+  PollUntilAssigned(*new_one, new_heard);
+  const Batch batch = PollUntil(*old_one, [](const Batch& all) { return !all.errors.empty(); });
+  EXPECT_TRUE(batch.errors[0].fatal);
+  EXPECT_THAT(batch.errors[0].status, StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+// --- transactions
+// ---------------------------------------------------------------------------------
+
+TEST_F(ContractTest, ACommittedTransactionIsSeenWholeAndReportsWhereItLies) {
+  const std::string topic = Topic(2);
+  auto producer = cluster_->MakeTransactionalProducer(cluster_->UniqueName("tx"));
+  ExpectOk(producer->Init());
+  auto committed = Reader({topic, 0});
+  auto uncommitted = Reader({topic, 0}, 0, Isolation::kReadUncommitted);
+  ExpectOk(producer->Begin());
+  ExpectOk(producer->Produce({.topic = topic, .partition = 0, .value = "a"}));
+  ExpectOk(producer->Produce({.topic = topic, .partition = 1, .value = "b"}));
+  ExpectOk(producer->Produce({.topic = topic, .partition = 0, .value = "c"}));
+  EXPECT_THAT(Values(PollRecords(*uncommitted, 2)), ElementsAre("a", "c"));
+  EXPECT_THAT(committed->Poll(milliseconds(300)).records, IsEmpty());
+  EXPECT_THAT(committed->QueryEndOffset({topic, 0}, Isolation::kReadCommitted, kPatience),
+              IsOkAndHolds(0));
+  EXPECT_THAT(committed->QueryEndOffset({topic, 0}, Isolation::kReadUncommitted, kPatience),
+              IsOkAndHolds(2));
+  EXPECT_THAT(uncommitted->QueryEndOffset({topic, 0}, Isolation::kReadCommitted, kPatience),
+              IsOkAndHolds(0));
+  const CommitResult result = producer->Commit();
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_THAT(result.written,
+              ElementsAre(Pair(TopicPartition{topic, 0}, 2), Pair(TopicPartition{topic, 1}, 1)));
+  EXPECT_THAT(Values(PollRecords(*committed, 2)), ElementsAre("a", "c"));
+  // The marker takes an offset of its own, and the end counts it.
+  PollUntil(*committed, [&](const Batch&) { return committed->Position({topic, 0}) == 3; });
+  EXPECT_THAT(committed->QueryEndOffset({topic, 0}, Isolation::kReadCommitted, kPatience),
+              IsOkAndHolds(3));
+  EXPECT_FALSE(producer->outcome_indefinite()) << producer->indefinite_reason();
+}
+
+TEST_F(ContractTest, AnAbortedTransactionIsNeverSeenAndTheNextOneIs) {
+  const std::string topic = Topic();
+  auto producer = cluster_->MakeTransactionalProducer(cluster_->UniqueName("tx"));
+  ExpectOk(producer->Init());
+  ExpectOk(producer->Begin());
+  ExpectOk(producer->Produce({.topic = topic, .value = "no"}));
+  ExpectOk(producer->Abort());
+  auto reader = Reader({topic, 0});
+  // The end is reported although no record could be.
+  PollUntil(*reader, [&](const Batch& all) {
+    EXPECT_THAT(all.records, IsEmpty());
+    return reader->Position({topic, 0}) == 2;
+  });
+  ExpectOk(producer->Begin());
+  ExpectOk(producer->Produce({.topic = topic, .value = "yes"}));
+  const CommitResult result = producer->Commit();
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_THAT(result.written, ElementsAre(Pair(TopicPartition{topic, 0}, 3)));
+  EXPECT_THAT(Values(PollRecords(*reader, 1)), ElementsAre("yes"));
+}
+
+TEST_F(ContractTest, AbortRightAfterTheFirstProduceLeavesTheProducerUsable) {
+  const std::string topic = Topic();
+  auto producer = cluster_->MakeTransactionalProducer(cluster_->UniqueName("tx"));
+  ExpectOk(producer->Init());
+  for (int i = 0; i < 5; ++i) {
+    ExpectOk(producer->Begin());
+    ExpectOk(producer->Produce({.topic = topic, .value = "no"}));
+    ExpectOk(producer->Abort());
+  }
+  ExpectOk(producer->Begin());
+  ExpectOk(producer->Abort());  // nothing was produced
+}
+
+TEST_F(ContractTest, OffsetsAreCommittedWithTheTransactionOrNotAtAll) {
+  const std::string input = Topic();
+  const std::string output = Topic();
+  const std::string group = cluster_->UniqueName("group");
+  Send({.topic = input, .value = "1"});
+  Send({.topic = input, .value = "2"});
+  Listener listener;
+  auto consumer = cluster_->MakeConsumer({.group = group, .instance_id = "w"});
+  ASSERT_THAT(consumer->Subscribe({input}, &listener), IsOk());
+  PollRecords(*consumer, 2);
+  auto producer = cluster_->MakeTransactionalProducer(cluster_->UniqueName("tx"));
+  ExpectOk(producer->Init());
+
+  ExpectOk(producer->Begin());
+  ExpectOk(producer->Produce({.topic = output, .value = "x"}));
+  ExpectOk(producer->SendOffsets({{{input, 0}, 1}}, *consumer));
+  ExpectOk(producer->Abort());
+  EXPECT_THAT(*consumer->Committed({{input, 0}}, kPatience), IsEmpty());
+
+  ExpectOk(producer->Begin());
+  ExpectOk(producer->Produce({.topic = output, .value = "y"}));
+  ExpectOk(producer->SendOffsets({{{input, 0}, 2}}, *consumer));
+  ASSERT_THAT(producer->Commit().status, IsOk());
+  EXPECT_THAT(*consumer->Committed({{input, 0}}, kPatience),
+              ElementsAre(Pair(TopicPartition{input, 0}, 2)));
+
+  // Offsets alone, without any record, are a transaction too.
+  ExpectOk(producer->Begin());
+  ExpectOk(producer->SendOffsets({{{input, 0}, 1}}, *consumer));
+  ASSERT_THAT(producer->Commit().status, IsOk());
+  EXPECT_THAT(*consumer->Committed({{input, 0}}, kPatience),
+              ElementsAre(Pair(TopicPartition{input, 0}, 1)));
+}
+
+TEST_F(ContractTest, OffsetsOfAGroupThatHasMovedOnAskForAnAbort) {
+  const std::string input = Topic(2);
+  const std::string group = cluster_->UniqueName("group");
+  Listener first_heard;
+  auto first = cluster_->MakeConsumer({.group = group});
+  ASSERT_THAT(first->Subscribe({input}, &first_heard), IsOk());
+  PollUntilAssigned(*first, first_heard);
+  auto producer = cluster_->MakeTransactionalProducer(cluster_->UniqueName("tx"));
+  ExpectOk(producer->Init());
+  ExpectOk(producer->Begin());
+  Listener second_heard;
+  auto second = cluster_->MakeConsumer({.group = group});
+  ASSERT_THAT(second->Subscribe({input}, &second_heard), IsOk());
+  PollUntil(*second, [&](const Batch&) {
+    first->Poll(milliseconds(10));
+    return second_heard.times_assigned >= 1 && first_heard.times_assigned >= 2;
+  });
+  first->Close();
+  const TransactionResult result = producer->SendOffsets({{{input, 0}, 1}}, *first);
+  EXPECT_EQ(result.error_class, ErrorClass::kAbort) << tocsin::Describe(result.status);
+  ExpectOk(producer->Abort());
+}
+
+TEST_F(ContractTest, ANewProducerWithTheSameIdFencesTheOldOneAndAbortsWhatItLeft) {
+  const std::string topic = Topic();
+  const std::string id = cluster_->UniqueName("tx");
+  auto old_one = cluster_->MakeTransactionalProducer(id);
+  ExpectOk(old_one->Init());
+  ExpectOk(old_one->Begin());
+  ExpectOk(old_one->Produce({.topic = topic, .value = "ghost"}));
+  auto uncommitted = Reader({topic, 0}, 0, Isolation::kReadUncommitted);
+  PollRecords(*uncommitted, 1);
+
+  auto new_one = cluster_->MakeTransactionalProducer(id);
+  ExpectOk(new_one->Init());
+  ExpectOk(new_one->Begin());
+  ExpectOk(new_one->Produce({.topic = topic, .value = "heir"}));
+  ASSERT_THAT(new_one->Commit().status, IsOk());
+  EXPECT_THAT(Values(PollRecords(*Reader({topic, 0}), 1)), ElementsAre("heir"));
+
+  const CommitResult result = old_one->Commit();
+  EXPECT_EQ(result.error_class, ErrorClass::kFatal) << tocsin::Describe(result.status);
+  EXPECT_THAT(result.written, IsEmpty());
+}
+
+TEST_F(ContractTest, AProducerThatDiesInATransactionBlocksReadersUntilItsHeirComes) {
+  const std::string topic = Topic();
+  const std::string id = cluster_->UniqueName("tx");
+  {
+    auto dies = cluster_->MakeTransactionalProducer(id);
+    ExpectOk(dies->Init());
+    ExpectOk(dies->Begin());
+    ExpectOk(dies->Produce({.topic = topic, .value = "ghost"}));
+    PollRecords(*Reader({topic, 0}, 0, Isolation::kReadUncommitted), 1);
+  }
+  Send({.topic = topic, .value = "behind"});
+  auto reader = Reader({topic, 0});
+  EXPECT_THAT(reader->Poll(milliseconds(500)).records, IsEmpty());
+  ExpectOk(cluster_->MakeTransactionalProducer(id)->Init());
+  EXPECT_THAT(Values(PollRecords(*reader, 1)), ElementsAre("behind"));
+}
+
+// --- admin
+// ----------------------------------------------------------------------------------------
+
+TEST_F(ContractTest, TopicsAreCreatedDescribedChangedAndDeleted) {
+  auto admin = cluster_->MakeAdmin();
+  EXPECT_THAT(admin->Probe(kPatience), IsOk());
+  const std::string name = cluster_->UniqueName("admin");
+  const std::vector<TopicSpec> spec{
+      {name, 3, 1, {{"cleanup.policy", "compact"}, {"retention.ms", "1000"}}}};
+  ASSERT_THAT(admin->CreateTopics(spec, kPatience), IsOk());
+  ASSERT_THAT(admin->CreateTopics(spec, kPatience), IsOk());  // exists: left as it is
+  EXPECT_THAT(admin->PartitionCount(name, kPatience), IsOkAndHolds(3));
+  auto described = admin->DescribeTopics({name, "no-such-topic"}, kPatience);
+  ASSERT_THAT(described, IsOk());
+  ASSERT_EQ(described->size(), 1U);
+  EXPECT_EQ(described->at(name).partitions, 3);
+  EXPECT_EQ(described->at(name).replication_factor, 1);
+  EXPECT_THAT(described->at(name).configs,
+              ElementsAre(Pair("cleanup.policy", "compact"), Pair("retention.ms", "1000")));
+  ASSERT_THAT(admin->SetTopicConfigs(name, {{"retention.ms", "2000"}}, kPatience), IsOk());
+  ASSERT_THAT(admin->AddPartitions(name, 5, kPatience), IsOk());
+  EXPECT_THAT(admin->AddPartitions(name, 5, kPatience),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  described = admin->DescribeTopics({name}, kPatience);
+  ASSERT_THAT(described, IsOk());
+  EXPECT_EQ(described->at(name).partitions, 5);
+  EXPECT_THAT(described->at(name).configs,
+              ElementsAre(Pair("cleanup.policy", "compact"), Pair("retention.ms", "2000")));
+  ASSERT_THAT(admin->DeleteTopics({name}, kPatience), IsOk());
+  ASSERT_THAT(admin->DeleteTopics({name}, kPatience), IsOk());
+  EXPECT_THAT(admin->CreateTopics({{cluster_->UniqueName("bad"), 0, 1, {}}}, kPatience),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(admin->PartitionCount("no-such-topic", kPatience),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("no-such-topic")));
+}
+
+}  // namespace
+}  // namespace tocsin::kafka::testing
