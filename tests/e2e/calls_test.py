@@ -78,7 +78,7 @@ class ReplayTest(unittest.TestCase):
         victims = ["ingest", "correlation", "report", "gateway"]
         random.shuffle(victims)
         with System() as system:
-            replay = system.start("replay", "--pack", "public-safety", "--csv", path, "--speed", "max",
+            replay = system.start("replay", "--pack", "public-safety", "--csv", path, "--speed", "max", "--chunk", "20",
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             output = []
             reader = threading.Thread(target=lambda: output.append(replay.stdout.read()))
