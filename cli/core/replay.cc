@@ -58,6 +58,11 @@ class Replayer {
   absl::StatusOr<ReplayResult> Run(const std::filesystem::path& csv) {
     TOCSIN_RETURN_IF_ERROR(Index(csv));
     progress_.total = result_.rows;
+    speed_ = options_.speed;
+    if (options_.within > std::chrono::seconds(0) && !rows_.empty()) {
+      const std::chrono::duration<double> length = rows_.back().time - rows_.front().time;
+      speed_ = length / options_.within;
+    }
     io_.OnProgress(progress_);
     TOCSIN_ASSIGN_OR_RETURN(std::ifstream file, Open(csv));
     last_acknowledgement_ = io_.Now();
@@ -130,10 +135,9 @@ class Replayer {
 
   // How long the row must still wait; nullopt when it is due.
   std::optional<std::chrono::milliseconds> UntilDue(WallTime time, SteadyTime start) const {
-    if (options_.speed <= 0) return std::nullopt;
+    if (speed_ <= 0) return std::nullopt;
     const std::chrono::duration<double> into = time - rows_.front().time;
-    const SteadyTime due =
-        start + std::chrono::duration_cast<SteadyTime::duration>(into / options_.speed);
+    const SteadyTime due = start + std::chrono::duration_cast<SteadyTime::duration>(into / speed_);
     const SteadyTime now = io_.Now();
     if (due <= now) return std::nullopt;
     return std::min<std::chrono::milliseconds>(
@@ -210,6 +214,7 @@ class Replayer {
   const ReplayOptions& options_;
   ReplayIo& io_;
   std::vector<RowPlace> rows_;
+  double speed_ = 0;
   ReplayResult result_;
   ReplayProgress progress_;
   SteadyTime last_acknowledgement_;

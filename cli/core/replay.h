@@ -56,6 +56,8 @@ struct ReplayOptions {
   std::size_t chunk_bytes = 1 << 20;
   // How many times faster than the events' own times; 0: as fast as possible.
   double speed = 0;
+  // Sets the speed so that the whole file takes so long; 0: `speed` counts.
+  std::chrono::seconds within{0};
   // Without any acknowledgement for so long it gives up.
   std::chrono::milliseconds patience = std::chrono::minutes(5);
   std::chrono::milliseconds first_pause{100};

@@ -17,6 +17,13 @@ std::map<std::string, std::string> Compacted() {
   return {{"cleanup.policy", "compact"}, {"compression.type", "lz4"}};
 }
 
+// alerts.raw → alerts.processed; a stream that does not end in .raw gets a suffix.
+std::string ProcessedTopic(std::string_view stream) {
+  constexpr std::string_view kRaw = ".raw";
+  if (stream.ends_with(kRaw)) stream.remove_suffix(kRaw.size());
+  return Concat(stream, ".processed");
+}
+
 std::string Describe(const std::map<std::string, std::string>& configs) {
   std::vector<std::string> parts;
   for (const auto& [name, value] : configs) parts.push_back(Concat(name, "=", value));
@@ -40,8 +47,7 @@ std::vector<kafka::TopicSpec> WantedTopics(const std::vector<pack::v1::Pack>& pa
           stream.retention().seconds() > 0 ? stream.retention().seconds() : 7 * kDay;
       add(stream.topic(), stream.partitions(), DeleteAfter(keep));
       if (stream.processed()) {
-        add(Concat(stream.topic().substr(0, stream.topic().rfind('.')), ".processed"),
-            stream.partitions(), DeleteAfter(keep));
+        add(ProcessedTopic(stream.topic()), stream.partitions(), DeleteAfter(keep));
       }
       add(Concat(stream.topic(), ".dlq"), stream.partitions(), DeleteAfter(30 * kDay));
     }

@@ -1,0 +1,87 @@
+#include "cli/output.h"
+
+#include <google/protobuf/message.h>
+#include <google/protobuf/timestamp.pb.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+
+#include "lib/base/text.h"
+#include "lib/base/time.h"
+
+namespace tocsin::cli {
+namespace {
+
+std::size_t Width(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+}  // namespace
+
+void ListPrinter::Row(const google::protobuf::Message& message,
+                      const std::function<std::vector<std::string>()>& cells) {
+  switch (form_) {
+    case OutputForm::kTable:
+      rows_.push_back(cells());
+      break;
+    case OutputForm::kJson:
+      sink_(Concat(count_ == 0 ? "[\n" : ",\n", Json(message, false)));
+      break;
+    case OutputForm::kJsonl:
+      sink_(Concat(Json(message, false), "\n"));
+      break;
+  }
+  ++count_;
+}
+
+void ListPrinter::Finish() {
+  if (form_ == OutputForm::kTable && !rows_.empty()) sink_(FormatTable(columns_, rows_));
+  if (form_ == OutputForm::kJson) sink_(count_ == 0 ? "[]\n" : "\n]\n");
+}
+
+std::string FormatTable(const std::vector<std::string>& columns,
+                        const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    std::size_t width = Width(columns[i]);
+    for (const auto& row : rows) width = std::max(width, Width(row[i]));
+    widths.push_back(width);
+  }
+  std::string out;
+  const auto line = [&](const std::vector<std::string>& cells) {
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      out += cells[i];
+      // The last column is not padded: no blanks at the end of a line.
+      if (i + 1 < cells.size()) out.append(widths[i] - Width(cells[i]) + 2, ' ');
+    }
+    out += '\n';
+  };
+  line(columns);
+  for (const auto& row : rows) line(row);
+  return out;
+}
+
+std::string Json(const google::protobuf::Message& message, bool pretty) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.always_print_primitive_fields = true;
+  options.add_whitespace = pretty;
+  std::string text;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
+  return status.ok() ? text : "{}";
+}
+
+std::string TimeText(const google::protobuf::Timestamp& time) {
+  if (time.seconds() == 0 && time.nanos() == 0) return {};
+  return FormatTime(WallTime(std::chrono::seconds(time.seconds()) +
+                             std::chrono::microseconds(time.nanos() / 1000)));
+}
+
+std::string SeverityText(tocsin::event::v1::Severity severity) {
+  constexpr std::string_view kPrefix = "SEVERITY_";
+  const std::string& name = tocsin::event::v1::Severity_Name(severity);
+  return name.size() > kPrefix.size() && severity != 0 ? name.substr(kPrefix.size()) : "INFO";
+}
+
+}  // namespace tocsin::cli

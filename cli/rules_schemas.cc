@@ -1,0 +1,174 @@
+// rules, schema: what the system looks for, and the shape of what it reads.
+#include <grpcpp/grpcpp.h>
+
+#include "cli/calls.h"
+#include "cli/commands.h"
+#include "cli/core/exit_code.h"
+#include "cli/core/pack.h"
+#include "cli/output.h"
+#include "lib/auth/keys.h"
+#include "lib/base/text.h"
+#include "tocsin/correlation/v1/rules.grpc.pb.h"
+#include "tocsin/schema/v1/registry.grpc.pb.h"
+
+namespace tocsin::cli {
+namespace {
+
+using correlation::v1::RuleService;
+using schema::v1::SchemaRegistryService;
+
+// Files named one by one, and those of a pack.
+absl::StatusOr<std::vector<std::string>> RuleFiles(const Session& session,
+                                                   const RulesFlags& flags) {
+  std::vector<std::string> files = flags.files;
+  if (!flags.pack.empty()) {
+    TOCSIN_ASSIGN_OR_RETURN(const LoadedPack pack, LoadPack(flags.pack, session.packs_dir()));
+    for (const std::string& rule : pack.pack.rules()) {
+      files.push_back((pack.folder / rule).string());
+    }
+  }
+  if (files.empty()) return InvalidArgument("name rule files, or a pack with --pack");
+  return files;
+}
+
+}  // namespace
+
+Outcome ApplyRules(const Session& session, const RulesFlags& flags) {
+  TOCSIN_ASSIGN_OR_RETURN(const auto files, RuleFiles(session, flags));
+  ListPrinter printer(session.flags().output, {"RULE", "VERSION", "CHANGED"}, Print);
+  for (const std::string& file : files) {
+    correlation::v1::ApplyRuleRequest request;
+    TOCSIN_ASSIGN_OR_RETURN(*request.mutable_source(), auth::ReadFile(file));
+    request.set_file_name(file);
+    TOCSIN_ASSIGN_OR_RETURN(const auto response,
+                            (Call<RuleService, correlation::v1::ApplyRuleResponse>(
+                                session, &RuleService::StubInterface::ApplyRule, request)));
+    printer.Row(response, [&]() -> std::vector<std::string> {
+      return {response.rule().rule().id(), std::to_string(response.rule().version()),
+              response.changed() ? "yes" : "no"};
+    });
+  }
+  printer.Finish();
+  return kExitOk;
+}
+
+Outcome ValidateRules(const Session& session, const RulesFlags& flags) {
+  TOCSIN_ASSIGN_OR_RETURN(const auto files, RuleFiles(session, flags));
+  int exit_code = kExitOk;
+  for (const std::string& file : files) {
+    correlation::v1::ValidateRuleRequest request;
+    TOCSIN_ASSIGN_OR_RETURN(*request.mutable_source(), auth::ReadFile(file));
+    request.set_file_name(file);
+    const auto response = Call<RuleService, correlation::v1::ValidateRuleResponse>(
+        session, &RuleService::StubInterface::ValidateRule, request);
+    if (response.ok()) {
+      Say(Concat(file, ": good (", response->rule().id(), ")"));
+    } else if (absl::IsInvalidArgument(response.status())) {
+      Say(Message(response.status()));
+      exit_code = kExitFailure;
+    } else {
+      return response.status();
+    }
+  }
+  return exit_code;
+}
+
+Outcome ListRules(const Session& session) {
+  TOCSIN_ASSIGN_OR_RETURN(
+      const auto response,
+      (Call<RuleService, correlation::v1::ListRulesResponse>(
+          session, &RuleService::StubInterface::ListRules, correlation::v1::ListRulesRequest())));
+  ListPrinter printer(session.flags().output, {"RULE", "VERSION", "SEVERITY", "STREAM", "TITLE"},
+                      Print);
+  for (const auto& rule : response.rules()) {
+    printer.Row(rule, [&]() -> std::vector<std::string> {
+      return {rule.rule().id(), std::to_string(rule.version()),
+              SeverityText(rule.rule().severity()), rule.rule().stream(), rule.rule().title()};
+    });
+  }
+  printer.Finish();
+  return kExitOk;
+}
+
+Outcome DeleteRule(const Session& session, const RulesFlags& flags) {
+  correlation::v1::DeleteRuleRequest request;
+  request.set_id(flags.id);
+  TOCSIN_RETURN_IF_ERROR((Call<RuleService, correlation::v1::DeleteRuleResponse>(
+                              session, &RuleService::StubInterface::DeleteRule, request))
+                             .status());
+  Say(Concat("The rule ", flags.id, " no longer runs."));
+  return kExitOk;
+}
+
+Outcome RegisterSchema(const Session& session, const SchemaFlags& flags) {
+  std::vector<std::pair<std::string, std::string>> wanted;  // subject, text
+  if (!flags.pack.empty()) {
+    TOCSIN_ASSIGN_OR_RETURN(const LoadedPack pack, LoadPack(flags.pack, session.packs_dir()));
+    for (const auto& stream : pack.pack.streams()) {
+      TOCSIN_ASSIGN_OR_RETURN(const StreamSchema schema, LoadStreamSchema(pack, stream));
+      wanted.emplace_back(Concat(stream.topic(), "-value"), schema.text);
+    }
+  } else {
+    if (flags.subject.empty() || flags.file.empty()) {
+      return InvalidArgument("name --subject and the .proto FILE, or a pack with --pack");
+    }
+    TOCSIN_ASSIGN_OR_RETURN(std::string text, auth::ReadFile(flags.file));
+    wanted.emplace_back(flags.subject, std::move(text));
+  }
+  ListPrinter printer(session.flags().output, {"SUBJECT", "VERSION", "ID"}, Print);
+  for (const auto& [subject, text] : wanted) {
+    schema::v1::RegisterSchemaRequest request;
+    request.set_subject(subject);
+    request.set_text(text);
+    TOCSIN_ASSIGN_OR_RETURN(
+        const auto response,
+        (Call<SchemaRegistryService, schema::v1::RegisterSchemaResponse>(
+            session, &SchemaRegistryService::StubInterface::RegisterSchema, request)));
+    printer.Row(response.schema(), [&]() -> std::vector<std::string> {
+      return {subject, std::to_string(response.schema().version()),
+              std::to_string(response.schema().id())};
+    });
+  }
+  printer.Finish();
+  return kExitOk;
+}
+
+Outcome ListSchemas(const Session& session) {
+  TOCSIN_ASSIGN_OR_RETURN(const auto subjects,
+                          (Call<SchemaRegistryService, schema::v1::ListSubjectsResponse>(
+                              session, &SchemaRegistryService::StubInterface::ListSubjects,
+                              schema::v1::ListSubjectsRequest())));
+  ListPrinter printer(session.flags().output, {"SUBJECT", "VERSION", "ID"}, Print);
+  for (const std::string& subject : subjects.subjects()) {
+    schema::v1::GetVersionRequest request;
+    request.set_subject(subject);
+    TOCSIN_ASSIGN_OR_RETURN(
+        const auto version,
+        (Call<SchemaRegistryService, schema::v1::GetVersionResponse>(
+            session, &SchemaRegistryService::StubInterface::GetVersion, request)));
+    printer.Row(version.schema(), [&]() -> std::vector<std::string> {
+      return {subject, std::to_string(version.schema().version()),
+              std::to_string(version.schema().id())};
+    });
+  }
+  printer.Finish();
+  return kExitOk;
+}
+
+Outcome GetSchema(const Session& session, const SchemaFlags& flags) {
+  schema::v1::GetVersionRequest request;
+  request.set_subject(flags.subject);
+  request.set_version(flags.version);
+  TOCSIN_ASSIGN_OR_RETURN(
+      const auto response,
+      (Call<SchemaRegistryService, schema::v1::GetVersionResponse>(
+          session, &SchemaRegistryService::StubInterface::GetVersion, request)));
+  if (session.flags().output == OutputForm::kTable) {
+    Print(response.schema().text());
+  } else {
+    Print(Concat(Json(response, session.flags().output == OutputForm::kJson), "\n"));
+  }
+  return kExitOk;
+}
+
+}  // namespace tocsin::cli

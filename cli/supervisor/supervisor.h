@@ -1,0 +1,109 @@
+// Keeps a set of programs running: starts them in order, starts again what dies, ends them in
+// reverse order. Knows nothing of what they are.
+#pragma once
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "cli/core/restart_policy.h"
+#include "cli/supervisor/health.h"
+#include "lib/base/clock.h"
+
+namespace tocsin::cli {
+
+struct Program {
+  std::string name;
+  std::vector<std::string> command;
+  std::filesystem::path log;
+  HealthMonitor::Probe probe;
+};
+
+struct ProgramState {
+  std::string name;
+  // 0 while it does not run.
+  pid_t pid = 0;
+  bool serving = false;
+  std::string waiting_for;
+  int restarts = 0;
+  // How it ended last.
+  std::string last_end;
+};
+
+// All on the main thread (child.h says why), which must have blocked SIGCHLD, SIGINT, SIGTERM and
+// SIGHUP before any other thread was made: BlockSignals.
+class Supervisor {
+ public:
+  // `say`: one line of narration. `on_change`: a pid or a state has changed.
+  Supervisor(std::function<void(std::string_view)> say, std::function<void()> on_change);
+  // Ends what still runs, as StopAll.
+  ~Supervisor();
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  static void BlockSignals();
+
+  // Rotates its log and starts it. NOT_FOUND, FAILED_PRECONDITION: it cannot be started.
+  absl::Status Start(Program program);
+
+  // Waits at most `timeout` for a signal and handles it: takes note of who died, starts again whose
+  // time has come.
+  void Tick(std::chrono::milliseconds timeout);
+
+  // Ticks until each of `names` serves. `waiting` hears what is missing. CANCELLED: a stop was
+  // asked for. FAILED_PRECONDITION: one of them ended three times in a row or said that its
+  // configuration is wrong (exit code 2); DEADLINE_EXCEEDED. Both end with the last lines of the
+  // culprit's log.
+  absl::Status WaitUntilServing(const std::vector<std::string>& names,
+                                std::chrono::milliseconds timeout,
+                                const std::function<void(std::string_view)>& waiting);
+
+  // SIGINT, SIGTERM or SIGHUP has come.
+  bool stop_requested() const { return stop_requested_; }
+  std::vector<ProgramState> states() const;
+  HealthMonitor& health() { return health_; }
+
+  // In reverse order of start, one after the other: SIGTERM, after `patience` SIGKILL. A second
+  // SIGINT kills at once. `ending` hears each name.
+  void StopAll(std::chrono::milliseconds patience,
+               const std::function<void(std::string_view)>& ending);
+
+ private:
+  struct Entry {
+    Program program;
+    RestartPolicy policy;
+    pid_t pid = 0;
+    SteadyTime started{};
+    // When to start it again, while it does not run.
+    SteadyTime due{};
+    int restarts = 0;
+    bool hopeless = false;
+    std::string last_end;
+    bool told_serving = false;
+  };
+  absl::Status Launch(Entry& entry);
+  void Reap();
+  void RestartDue();
+  void TakeSignal(int number);
+  Entry* Find(std::string_view name);
+  absl::Status Culprit(const Entry& entry, std::string_view what) const;
+
+  const std::function<void(std::string_view)> say_;
+  const std::function<void()> on_change_;
+  HealthMonitor health_;
+  // In the order of start.
+  std::vector<Entry> entries_;
+  bool stop_requested_ = false;
+  bool stopping_ = false;
+  int interrupts_ = 0;
+};
+
+}  // namespace tocsin::cli
