@@ -12,7 +12,9 @@
 #include <chrono>
 #include <cstdio>
 #include <optional>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "lib/base/mutex.h"
 #include "lib/base/status.h"
@@ -35,11 +37,21 @@ constexpr int kStopped = 0;
 constexpr int kFailed = 1;
 constexpr int kWrongUse = 2;
 constexpr std::chrono::milliseconds kDefaultStopTimeout{10'000};
+// Ctrl-C reaches a process from its terminal and often again from whoever started it: what comes
+// within this time is one signal.
+constexpr std::chrono::milliseconds kOneSignal{500};
+constexpr std::chrono::milliseconds kShortestStopTimeout{1'000};
 // Of the stop's time, what is kept for telemetry's last words.
 constexpr std::chrono::milliseconds kFlush{1'000};
 
 int CodeFor(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kWrongUse : kFailed;
+}
+
+// Libraries name keys as they stand in their own part of the configuration.
+absl::Status Prefixed(std::string_view prefix, const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  return InvalidArgument(Concat(prefix, Message(status)));
 }
 
 class RuntimeImpl final : public Runtime {
@@ -126,16 +138,18 @@ class Signals {
 
  private:
   void Run() {
-    int signals = 0;
+    std::optional<SteadyTime> first;
     while (!done_) {
-      timespec tick{0, 100'000'000};
+      timespec tick{0, 250'000'000};
       const int signal = sigtimedwait(&set_, nullptr, &tick);
       if (done_) return;
-      if (signal > 0 && ++signals > 1) {
+      if (signal > 0 && first && std::chrono::steady_clock::now() - *first < kOneSignal) continue;
+      if (signal > 0 && first) {
         telemetry::LogWarning("a second signal: ending at once");
         _exit(kFailed);
       }
       if (signal > 0) {
+        first = std::chrono::steady_clock::now();
         telemetry::LogInfo("stopping", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
         StopClock();
         stop_();
@@ -169,6 +183,10 @@ int Serve(const google::protobuf::Message& config, const config::v1::ProcessConf
     stop_timeout = std::chrono::seconds(process.stop_timeout().seconds()) +
                    std::chrono::milliseconds(process.stop_timeout().nanos() / 1'000'000);
   }
+  if (stop_timeout < kShortestStopTimeout) {
+    return fail("the process could not start",
+                InvalidArgument("process.stop_timeout must be at least 1s"));
+  }
 
   RuntimeImpl runtime(process);
   // Not ready before everything is wired, whatever the conditions.
@@ -183,7 +201,9 @@ int Serve(const google::protobuf::Message& config, const config::v1::ProcessConf
          [&runtime] {
            return std::pair(runtime.readiness().ready(), runtime.readiness().Describe());
          }});
-    if (!started.ok()) return fail("the admin port could not be opened", started.status());
+    if (!started.ok()) {
+      return fail("the process could not start", Prefixed("process.", started.status()));
+    }
     admin = *std::move(started);
   }
 
@@ -195,7 +215,7 @@ int Serve(const google::protobuf::Message& config, const config::v1::ProcessConf
   if (runtime.has_server() && !runtime.stopping()) {
     if (absl::Status status = runtime.server().Start(); !status.ok()) {
       failed_step = "the process could not start";
-      failure = status;
+      failure = Prefixed("process.", status);
     } else {
       runtime.readiness().OnChange([&runtime](bool ready) { runtime.server().SetServing(ready); });
     }
@@ -204,8 +224,7 @@ int Serve(const google::protobuf::Message& config, const config::v1::ProcessConf
     runtime.readiness().Met("started");
     telemetry::LogInfo("started",
                        {{"listen_port", runtime.has_server() ? runtime.server().port() : 0},
-                        {"admin_port", admin == nullptr ? 0 : admin->port()},
-                        {"version", TOCSIN_VERSION}});
+                        {"admin_port", admin == nullptr ? 0 : admin->port()}});
     failure = runtime.Wait();
     if (!failure.ok()) {
       failed_step = "the process cannot go on";
@@ -274,7 +293,9 @@ int Run(int argc, char** argv, const Description& description, google::protobuf:
       return wrong(status);
     }
   }
-  if (const absl::Status status = config::ApplyEnvironment(config, config::CurrentEnvironment());
+  std::vector<std::string> overridden;
+  if (const absl::Status status =
+          config::ApplyEnvironment(config, config::CurrentEnvironment(), &overridden);
       !status.ok()) {
     return wrong(status);
   }
@@ -288,8 +309,11 @@ int Run(int argc, char** argv, const Description& description, google::protobuf:
   telemetry_options.otlp_endpoint = process.telemetry().otlp_endpoint();
   telemetry_options.otlp_insecure = process.telemetry().otlp_insecure();
   if (const absl::Status status = telemetry::Start(telemetry_options); !status.ok()) {
-    return wrong(Annotate(status, "process"));
+    return wrong(Prefixed("process.", status));
   }
+  telemetry::LogInfo("starting", {{"version", TOCSIN_VERSION},
+                                  {"config", config_file},
+                                  {"overridden_by", Join(overridden, " ")}});
   const int code = Serve(config, process, signals, wire);
   telemetry::Shutdown(kFlush);
   return code;

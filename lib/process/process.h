@@ -12,7 +12,8 @@
 //
 // SIGTERM or SIGINT: not ready (health, /readyz) → Component::Drain → the gRPC server lets running
 // calls finish → Component::Stop → telemetry is flushed → exit 0, all within process.stop_timeout
-// (10 s); what is not done by then is abandoned with exit 1. A second signal exits at once.
+// (10 s); what is not done by then is abandoned with exit 1. A second signal, half a second later
+// or more, exits at once.
 //
 // Exit codes: 0 stopped when asked to; 1 failed (the last log line says why); 2 wrong flags or
 // configuration (the message is on stderr).

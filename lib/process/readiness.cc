@@ -10,7 +10,8 @@
 namespace tocsin::process {
 namespace {
 
-constexpr std::chrono::seconds kLogAgainAfter{10};
+constexpr std::chrono::seconds kLogNewReasonAfter{10};
+constexpr std::chrono::seconds kLogAgainAfter{60};
 
 }  // namespace
 
@@ -32,7 +33,6 @@ void Readiness::Declare(std::string_view condition, std::string_view reason) {
     Entry entry;
     entry.reason = std::string(reason);
     entry.since = clock_.Now();
-    entry.logged = clock_.SteadyNow();
     if (!entries_.emplace(condition, std::move(entry)).second) return;
   }
   Tell();
@@ -61,14 +61,18 @@ void Readiness::NotMet(std::string_view condition, std::string_view reason) {
     MutexLock lock(mutex_);
     const auto [it, added] = entries_.try_emplace(std::string(condition));
     Entry& entry = it->second;
-    if (!added && !entry.met && entry.reason == reason) return;
     const SteadyTime now = clock_.SteadyNow();
-    const bool changed = added || entry.met;
-    if (changed) entry.since = clock_.Now();
+    if (added || entry.met) {
+      entry.since = clock_.Now();
+      entry.logged.reset();
+    }
     entry.met = false;
     entry.reason = std::string(reason);
-    if (changed || now - entry.logged >= kLogAgainAfter) {
+    if (!entry.logged ||
+        now - *entry.logged >=
+            (reason == entry.logged_reason ? kLogAgainAfter : kLogNewReasonAfter)) {
       entry.logged = now;
+      entry.logged_reason = entry.reason;
       telemetry::LogWarning("condition not met", {{"condition", condition}, {"reason", reason}});
     }
   }

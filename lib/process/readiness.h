@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,8 +23,8 @@ class Readiness {
   // A condition that is not met yet. Without any condition a process is ready once it runs.
   void Declare(std::string_view condition, std::string_view reason = "not there yet");
   void Met(std::string_view condition);
-  // "no answer from 127.0.0.1:9092: connection refused". A new reason while not met replaces the
-  // old one and is logged again at most every 10 s.
+  // "no answer from 127.0.0.1:9092: connection refused". Logged when it begins; while it lasts and
+  // is repeated, a new reason after 10 s at the earliest, the same one every minute.
   void NotMet(std::string_view condition, std::string_view reason);
   // The process stops: never ready again.
   void Stopping();
@@ -49,7 +50,9 @@ class Readiness {
     bool met = false;
     std::string reason;
     WallTime since;
-    SteadyTime logged;
+    // When and with which reason it was last told in the log; unset: not yet.
+    std::optional<SteadyTime> logged;
+    std::string logged_reason;
   };
   bool ReadyLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Tell();

@@ -8,13 +8,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
+#include <sstream>
 #include <system_error>
 
 #include "lib/base/clock.h"
@@ -47,11 +51,32 @@ auto OrDie(std::string_view name, Make make) {
   }
 }
 
+// Field 22 of stat, after the name in parentheses, which may hold anything: ticks since boot.
+double StartTime() {
+  static const double start = [] {
+    std::ifstream file("/proc/self/stat");
+    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));
+    std::string field;
+    for (int i = 3; i <= 22; ++i) fields >> field;
+    double uptime = 0;
+    std::ifstream("/proc/uptime") >> uptime;
+    const double since_boot =
+        std::strtod(field.c_str(), nullptr) / static_cast<double>(sysconf(_SC_CLK_TCK));
+    const auto now = std::chrono::duration<double>(Clock::Real().Now().time_since_epoch()).count();
+    return now - uptime + since_boot;
+  }();
+  return start;
+}
+
 void UpdateProcessFigures() {
   static const Gauge resident = GetGauge("process_resident_memory_bytes", "Resident memory.");
   static const Gauge virtual_memory = GetGauge("process_virtual_memory_bytes", "Virtual memory.");
-  static const Gauge processor =
-      GetGauge("process_cpu_seconds_total", "User and system processor time.");
+  static const Counter processor =
+      GetCounter("process_cpu_seconds_total", "User and system processor time.");
+  static const Gauge start =
+      GetGauge("process_start_time_seconds", "When the process began, since 1970.");
+  start.Set(StartTime());
   static const Gauge files = GetGauge("process_open_fds", "Open file descriptors.");
   static const Gauge threads = GetGauge("process_threads", "Threads.");
 
@@ -69,7 +94,8 @@ void UpdateProcessFigures() {
     const auto seconds = [](const timeval& time) {
       return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
     };
-    processor.Set(seconds(usage.ru_utime) + seconds(usage.ru_stime));
+    const double total = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+    if (const double more = total - processor.value(); more > 0) processor.Increment(more);
   }
   const auto count = [](const char* folder) {
     std::error_code error;
