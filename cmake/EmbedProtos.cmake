@@ -1,0 +1,15 @@
+# cmake -DROOT=dir -DPROTOS=a.proto;b.proto -DOUTPUT=file.cc -P EmbedProtos.cmake
+# The text of .proto files as C++: events::EmbeddedProtos() of lib/events/own_topic.h.
+set(text "// Written by cmake/EmbedProtos.cmake.\n#include \"lib/events/own_topic.h\"\n\n")
+string(APPEND text "namespace tocsin::events {\n\n")
+string(APPEND text "const std::vector<schema::SourceFile>& EmbeddedProtos() {\n")
+string(APPEND text "  static const auto* const protos = new std::vector<schema::SourceFile>{\n")
+foreach(proto IN LISTS PROTOS)
+  file(READ "${ROOT}/${proto}" content)
+  if(content MATCHES "\\)EMBEDDED\"")
+    message(FATAL_ERROR "${proto} holds the end mark of the raw string that it would stand in")
+  endif()
+  string(APPEND text "      {\"${proto}\", R\"EMBEDDED(${content})EMBEDDED\"},\n")
+endforeach()
+string(APPEND text "  };\n  return *protos;\n}\n\n}  // namespace tocsin::events\n")
+file(WRITE "${OUTPUT}" "${text}")
