@@ -399,6 +399,34 @@ TEST_F(RuleTest, TellsAllMistakesAtOnce) {
                              HasSubstr("'urgnt'"))));
 }
 
+// The parts of a Markdown page between ```language and ```.
+std::vector<std::string> CodeBlocks(const std::string& page, const std::string& language) {
+  std::vector<std::string> blocks;
+  const std::string fence = Concat("\n```", language, "\n");
+  for (std::size_t at = page.find(fence); at != std::string::npos; at = page.find(fence, at)) {
+    at += fence.size();
+    const std::size_t end = page.find("```", at);
+    blocks.push_back(page.substr(at, end - at));
+    at = end;
+  }
+  return blocks;
+}
+
+TEST_F(RuleTest, TheExamplesOfTheManualCompile) {
+  const std::string page = ReadFile("docs/rules.md");
+  const std::vector<std::string> rules = CodeBlocks(page, "yaml");
+  EXPECT_FALSE(rules.empty());
+  for (const std::string& rule : rules) EXPECT_THAT(Compile(rule), IsOk()) << rule;
+  const std::vector<std::string> expressions = CodeBlocks(page, "cel");
+  ASSERT_EQ(expressions.size(), 1U);
+  const std::string start =
+      "id: x\nstream: alerts.raw\ncorrelation: {type: event_count, group-by: [place], "
+      "timespan: 1m, condition: {gte: 2}}\nwhere: >-\n  ";
+  for (const std::string& line : Split(Trim(expressions[0]), '\n')) {
+    EXPECT_THAT(Compile(start + line), IsOk()) << line;
+  }
+}
+
 TEST_F(RuleTest, AStreamThatCannotBeLookedUpIsNoMistakeOfTheRule) {
   class Away final : public StreamDirectory {
     absl::StatusOr<StreamInfo> Find(std::string_view) const override {
