@@ -34,6 +34,13 @@ std::string_view Trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
+std::string Shorten(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return std::string(text);
+  std::size_t end = most;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80) --end;
+  return Concat(text.substr(0, end), "…");
+}
+
 absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
   const auto refuse = [&] {
     return absl::InvalidArgumentError(

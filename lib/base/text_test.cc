@@ -32,5 +32,13 @@ TEST(NearestNameTest, SuggestsTypingSlipsOnly) {
   EXPECT_EQ(NearestName("timspan", {"timespan", "title"}), "timespan");
   EXPECT_EQ(NearestName("zzzzzz", {"timespan", "title"}), "");
 }
+TEST(ShortenTest, KeepsCharactersWhole) {
+  EXPECT_EQ(Shorten("abc", 3), "abc");
+  EXPECT_EQ(Shorten("abcd", 3), "abc…");
+  EXPECT_EQ(Shorten("aé", 2), "a…");
+  EXPECT_EQ(Shorten("aéb", 3), "aé…");
+  EXPECT_EQ(Shorten("é", 0), "…");
+}
+
 }  // namespace
 }  // namespace tocsin

@@ -38,9 +38,10 @@ std::string Picture(std::string_view text, std::size_t offset) {
                 end < line_end ? "…\n" : "\n", cut_before ? "   " : "  ", caret, "^");
 }
 
-absl::Status Refuse(std::string_view text, Mistake mistake, CompileError* error) {
+absl::Status Refuse(std::string_view text, const Mistake& mistake, CompileError* error) {
   CompileError found;
-  found.reason = std::move(mistake.reason);
+  constexpr std::size_t kReasonShown = 400;
+  found.reason = Shorten(mistake.reason, kReasonShown);
   found.offset = std::min(mistake.offset, text.size());
   for (const char c : text.substr(0, found.offset)) {
     ++found.column;
@@ -91,12 +92,12 @@ absl::StatusOr<std::unique_ptr<Program>> Compile(std::string_view expression,
   Mistake mistake;
   Ast ast;
   if (!Parse(expression, limits, ast, mistake)) {
-    return Refuse(expression, std::move(mistake), error);
+    return Refuse(expression, mistake, error);
   }
   Types types;
   std::vector<Meaning> meanings;
   if (!Check(ast, *descriptor, types, meanings, mistake)) {
-    return Refuse(expression, std::move(mistake), error);
+    return Refuse(expression, mistake, error);
   }
   if (const Type& result = *meanings[ast.root].type; result.kind != TypeKind::kBool) {
     return Refuse(
@@ -107,7 +108,7 @@ absl::StatusOr<std::unique_ptr<Program>> Compile(std::string_view expression,
   }
   Code code;
   if (!Generate(ast, meanings, code, mistake)) {
-    return Refuse(expression, std::move(mistake), error);
+    return Refuse(expression, mistake, error);
   }
   return std::make_unique<CompiledProgram>(std::string(expression), descriptor, std::move(code));
 }

@@ -20,6 +20,7 @@ using google::protobuf::OneofDescriptor;
 using google::protobuf::Reflection;
 
 constexpr std::size_t kMistakesShown = 10;
+constexpr std::size_t kReasonShown = 400;
 
 std::string FieldName(std::string_view key) {
   std::string name(key);
@@ -84,7 +85,8 @@ void PositionsWriter::Note(const std::string& path, Position key, const YamlNode
 }
 
 void Reader::Fail(Position position, std::string_view reason) {
-  if (++mistake_count_ <= kMistakesShown) mistakes_.push_back(At(file_name_, position, reason));
+  if (++mistake_count_ > kMistakesShown) return;
+  mistakes_.push_back(At(file_name_, position, Shorten(reason, kReasonShown)));
 }
 
 absl::Status Reader::Result() const {

@@ -142,6 +142,10 @@ class Compiled final : public CompiledRule {
   std::string repartition_topic_;
 };
 
+constexpr std::size_t kMistakesShown = 10;
+// A picture of the expression stands in it, too.
+constexpr std::size_t kReasonShown = 700;
+
 // Checks part by part and notes every mistake, so that one reading of the answer mends the rule.
 class RuleCompiler {
  public:
@@ -160,6 +164,9 @@ class RuleCompiler {
     CheckCondition();
     CheckIncident();
     TOCSIN_RETURN_IF_ERROR(CheckStream());
+    if (mistake_count_ > mistakes_.size()) {
+      mistakes_.push_back(Concat("and ", mistake_count_ - mistakes_.size(), " more"));
+    }
     if (!mistakes_.empty()) return InvalidArgument(Join(mistakes_, "\n"));
     rule_->source_ = std::string(yaml_);
     rule_->content_hash_ = ContentHash(spec_);
@@ -168,7 +175,9 @@ class RuleCompiler {
 
  private:
   void Fail(config::Position position, std::string_view reason) {
-    mistakes_.emplace_back(tocsin::Message(positions_.Error(position, reason)));
+    if (++mistake_count_ > kMistakesShown) return;
+    mistakes_.emplace_back(
+        tocsin::Message(positions_.Error(position, Shorten(reason, kReasonShown))));
   }
   void FailAtValue(std::string_view path, std::string_view reason) {
     Fail(positions_.Value(path), reason);
@@ -444,6 +453,7 @@ class RuleCompiler {
   Rule& spec_;
   config::Positions positions_;
   std::vector<std::string> mistakes_;
+  std::size_t mistake_count_ = 0;
 };
 
 }  // namespace

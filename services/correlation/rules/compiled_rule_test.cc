@@ -399,6 +399,24 @@ TEST_F(RuleTest, TellsAllMistakesAtOnce) {
                              HasSubstr("'urgnt'"))));
 }
 
+TEST_F(RuleTest, AnErrorFitsIntoGrpcMetadata) {
+  const std::string huge(100'000, 'x');
+  std::string many = "[";
+  for (int i = 0; i < 8; ++i) many += Concat(i > 0 ? ", " : "", huge, i);
+  for (const std::string& yaml : {
+           Yaml({.head = Concat("id: ", huge, "\nstream: ", huge, "\n")}),
+           Yaml({.group_by = Concat(many, "]"), .timespan = "0s", .condition = "{lt: 1}"}),
+           Yaml({.tail = Concat("where: ", huge.substr(0, 16'000), " == 1\n")}),
+           Yaml({.tail = Concat(huge, ": 1\n")}),
+           Yaml({.tail = Concat("severity: ", huge, "\n")}),
+           Yaml({.tail = Concat("order: event_time\nidle-timeout: ", huge, "\n")}),
+       }) {
+    const auto rule = Compile(yaml);
+    EXPECT_THAT(rule, StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_LT(rule.status().message().size(), 7'000U);
+  }
+}
+
 // The parts of a Markdown page between ```language and ```.
 std::vector<std::string> CodeBlocks(const std::string& page, const std::string& language) {
   std::vector<std::string> blocks;

@@ -20,6 +20,13 @@ std::vector<std::string> FieldNames(const Descriptor& message) {
   return names;
 }
 
+std::string Listed(std::vector<std::string> names) {
+  constexpr std::size_t kListed = 20;
+  if (names.size() <= kListed) return Join(names, ", ");
+  names.resize(kListed);
+  return Concat(Join(names, ", "), ", …");
+}
+
 }  // namespace
 
 absl::StatusOr<FieldPath> FieldPath::Resolve(std::string_view path, const Descriptor& message) {
@@ -33,7 +40,7 @@ absl::StatusOr<FieldPath> FieldPath::Resolve(std::string_view path, const Descri
       const std::vector<std::string> known = FieldNames(*scope);
       const std::string nearest = NearestName(name, known);
       return InvalidArgument(Concat("unknown field '", name, "' in ", scope->full_name(),
-                                    nearest.empty() ? Concat("; its fields: ", Join(known, ", "))
+                                    nearest.empty() ? Concat("; its fields: ", Listed(known))
                                                     : Concat("; did you mean '", nearest, "'?")));
     }
     if (field->is_repeated()) {
@@ -50,9 +57,8 @@ absl::StatusOr<FieldPath> FieldPath::Resolve(std::string_view path, const Descri
     if (!last) continue;
     switch (field->cpp_type()) {
       case FieldDescriptor::CPPTYPE_MESSAGE:
-        return InvalidArgument(
-            Concat("'", path, "' is a message (", scope->full_name(),
-                   "); name one of its fields: ", Join(FieldNames(*scope), ", ")));
+        return InvalidArgument(Concat("'", path, "' is a message (", scope->full_name(),
+                                      "); name one of its fields: ", Listed(FieldNames(*scope))));
       case FieldDescriptor::CPPTYPE_FLOAT:
       case FieldDescriptor::CPPTYPE_DOUBLE:
         return InvalidArgument(
