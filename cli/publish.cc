@@ -132,24 +132,56 @@ std::string RandomUuid() {
   return hex;
 }
 
-absl::StatusOr<std::shared_ptr<const schema::CompiledSchema>> FetchSchema(
-    const Session& session, const std::string& stream) {
+struct MessageSchema {
+  std::shared_ptr<const schema::CompiledSchema> schema;
+  const google::protobuf::Descriptor* message = nullptr;
+};
+
+// The stream as a pack on this machine knows it.
+absl::StatusOr<MessageSchema> SchemaFromPacks(const Session& session, const std::string& stream) {
+  std::vector<std::string> topics;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(session.packs_dir(), ignored)) {
+    const auto pack = LoadPack(entry.path().string(), session.packs_dir());
+    if (!pack.ok()) continue;
+    for (const auto& known : pack->pack.streams()) {
+      topics.push_back(known.topic());
+      if (known.topic() != stream) continue;
+      TOCSIN_ASSIGN_OR_RETURN(const StreamSchema schema, LoadStreamSchema(*pack, known));
+      return MessageSchema{schema.schema, schema.message};
+    }
+  }
+  const std::string nearest = NearestName(stream, topics);
+  return NotFound(Concat("there is no stream '", stream, "'",
+                         nearest.empty() ? "." : Concat("; did you mean '", nearest, "'?"),
+                         " `tocsin schema list` shows those that have a schema."));
+}
+
+// The registry's word counts; a token that may publish and not read schemas makes do with the packs
+// on this machine (ingest judges the event by the registry in any case).
+absl::StatusOr<MessageSchema> FindSchema(const Session& session, const std::string& stream) {
   using schema::v1::SchemaRegistryService;
   schema::v1::GetVersionRequest request;
   request.set_subject(Concat(stream, "-value"));
   auto response = Call<SchemaRegistryService, schema::v1::GetVersionResponse>(
       session, &SchemaRegistryService::StubInterface::GetVersion, request);
-  if (absl::IsNotFound(response.status())) {
-    return NotFound(Concat("the stream ", stream, " has no schema in the registry (subject ",
-                           request.subject(), "). `tocsin schema list` shows what there is."));
+  if (absl::IsNotFound(response.status()) || absl::IsPermissionDenied(response.status())) {
+    return SchemaFromPacks(session, stream);
   }
   TOCSIN_RETURN_IF_ERROR(response.status());
   std::vector<schema::SourceFile> imports;
   for (int i = 0; i < response->imports_size() && i < response->import_paths_size(); ++i) {
     imports.push_back({response->import_paths(i), response->imports(i).text()});
   }
-  return schema::CompiledSchema::Compile(
-      {Concat(request.subject(), ".proto"), response->schema().text()}, imports);
+  MessageSchema result;
+  TOCSIN_ASSIGN_OR_RETURN(
+      result.schema,
+      schema::CompiledSchema::Compile(
+          {Concat(request.subject(), ".proto"), response->schema().text()}, imports));
+  const auto names = result.schema->MessageNames();
+  if (names.empty()) return InvalidArgument(Concat(request.subject(), " holds no message"));
+  result.message = result.schema->FindMessage(names.front());
+  return result;
 }
 
 absl::StatusOr<std::vector<std::string>> ReadData(const std::string& data) {
@@ -255,9 +287,8 @@ Outcome Replay(const Session& session, const ReplayFlags& flags) {
 
 Outcome Publish(const Session& session, const PublishFlags& flags) {
   TOCSIN_ASSIGN_OR_RETURN(const auto texts, ReadData(flags.data));
-  TOCSIN_ASSIGN_OR_RETURN(const auto compiled, FetchSchema(session, flags.stream));
-  const auto names = compiled->MessageNames();
-  const auto* const descriptor = compiled->FindMessage(names.front());
+  TOCSIN_ASSIGN_OR_RETURN(const MessageSchema schema, FindSchema(session, flags.stream));
+  const auto* const descriptor = schema.message;
   google::protobuf::DynamicMessageFactory factory(descriptor->file()->pool());
   ListPrinter printer(session.flags().output,
                       {"EVENT", "DURABILITY", "TOPIC", "PARTITION", "OFFSET"}, Print);

@@ -59,6 +59,10 @@ absl::StatusOr<std::string> Session::Token() const {
   }
   auto text = auth::ReadFile(file);
   if (!text.ok()) return Annotate(text.status(), "the token file");
+  if (Trim(*text).empty()) {
+    return Unauthenticated(
+        Concat("the token file ", file, " is empty; `tocsin token --role ROLE` prints a token"));
+  }
   return std::string(Trim(*text));
 }
 

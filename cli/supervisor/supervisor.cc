@@ -44,10 +44,14 @@ void Supervisor::BlockSignals() {
 
 absl::Status Supervisor::Start(Program program) {
   RotateLog(program.log);
-  health_.Add(program.name, program.probe);
   Entry& entry = entries_.emplace_back();
   entry.program = std::move(program);
-  return Launch(entry);
+  if (absl::Status status = Launch(entry); !status.ok()) {
+    entries_.pop_back();
+    return status;
+  }
+  health_.Add(entry.program.name, entry.program.probe);
+  return absl::OkStatus();
 }
 
 absl::Status Supervisor::Launch(Entry& entry) {

@@ -59,9 +59,8 @@ class Supervisor {
   void Tick(std::chrono::milliseconds timeout);
 
   // Ticks until each of `names` serves. `waiting` hears what is missing. CANCELLED: a stop was
-  // asked for. FAILED_PRECONDITION: one of them ended three times in a row or said that its
-  // configuration is wrong (exit code 2); DEADLINE_EXCEEDED. Both end with the last lines of the
-  // culprit's log.
+  // asked for. FAILED_PRECONDITION: one of them ended three times in a row, said that its
+  // configuration is wrong (exit code 2), or did not serve in time; with the last lines of its log.
   absl::Status WaitUntilServing(const std::vector<std::string>& names,
                                 std::chrono::milliseconds timeout,
                                 const std::function<void(std::string_view)>& waiting);
