@@ -64,8 +64,8 @@ class CachingSchemas final : public SchemaCache {
       }
     }
     auto fetched = client_.Latest(subject);
-    absl::StatusOr<SubjectSchema> result = fetched.status();
-    if (fetched.ok()) result = Resolve(*fetched);
+    absl::StatusOr<SubjectSchema> result =
+        fetched.ok() ? Resolve(*fetched) : absl::StatusOr<SubjectSchema>(fetched.status());
     MutexLock lock(mutex_);
     Land(key, fetched.status());
     if (result.ok()) {
