@@ -123,7 +123,8 @@ class Edge::EdgeCall final : public Call, public std::enable_shared_from_this<Ed
     Run([message = std::move(message)](EdgeCall& self) mutable {
       if (self.finished_) return;
       self.SendHead({});
-      self.WriteFrame(FrameHeader(0, http::TotalSize(message)), std::move(message));
+      std::string header = FrameHeader(0, http::TotalSize(message));
+      self.WriteFrame(std::move(header), std::move(message));
     });
   }
 
@@ -152,8 +153,7 @@ class Edge::EdgeCall final : public Call, public std::enable_shared_from_this<Ed
  private:
   template <typename Task>
   void Run(Task task) {
-    exchange_->Post(
-        [self = shared_from_this(), task = std::move(task)]() mutable { task(*self); });
+    exchange_->Post([self = shared_from_this(), task = std::move(task)]() mutable { task(*self); });
   }
 
   void PumpRead() {
@@ -403,8 +403,8 @@ class Edge::Deadlines {
         if (expired.empty()) {
           std::chrono::nanoseconds wait = kSweep;
           if (!calls_.empty()) {
-            wait = std::clamp<std::chrono::nanoseconds>(
-                calls_.begin()->first - now, std::chrono::milliseconds(1), kSweep);
+            wait = std::clamp<std::chrono::nanoseconds>(calls_.begin()->first - now,
+                                                        std::chrono::milliseconds(1), kSweep);
           }
           changed_.WaitFor(mutex_, wait);
         }
@@ -443,9 +443,9 @@ http::Headers Edge::CorsHeaders(const http::RequestHead& request,
   headers.Add("vary", "Origin");
   const auto origin = request.headers.Get("origin");
   if (!origin.has_value()) return headers;
-  const bool allowed = std::any_of(
-      options_.cors_origins.begin(), options_.cors_origins.end(),
-      [&](const std::string& allow) { return allow == "*" || allow == *origin; });
+  const bool allowed =
+      std::any_of(options_.cors_origins.begin(), options_.cors_origins.end(),
+                  [&](const std::string& allow) { return allow == "*" || allow == *origin; });
   if (!allowed) return headers;
   headers.Add("access-control-allow-origin", *origin);
   // Trailers travel as headers where there is no message, so both kinds of names are needed.
@@ -525,8 +525,8 @@ void Edge::Handle(std::shared_ptr<http::Exchange> exchange) {
   if (const auto text = request.headers.Get("grpc-timeout")) {
     timeout = ParseTimeout(*text);
     if (timeout.has_value()) {
-      info.deadline = options_.clock->SteadyNow() +
-                      std::chrono::duration_cast<SteadyTime::duration>(*timeout);
+      info.deadline =
+          options_.clock->SteadyNow() + std::chrono::duration_cast<SteadyTime::duration>(*timeout);
     } else {
       refusal = InvalidArgument(
           Concat("grpc-timeout '", *text, "' is not up to eight digits and one of H M S m u n"));
@@ -545,11 +545,10 @@ void Edge::Handle(std::shared_ptr<http::Exchange> exchange) {
     if (credentials.authorization.has_value()) info.authorization = *credentials.authorization;
   }
 
-  const Protocol response =
-      ResponseProtocol(*protocol, request.headers.Get("accept").value_or(""));
+  const Protocol response = ResponseProtocol(*protocol, request.headers.Get("accept").value_or(""));
   const std::optional<SteadyTime> deadline = info.deadline;
-  auto call =
-      std::make_shared<EdgeCall>(*this, exchange, *protocol, response, std::move(info), method != nullptr);
+  auto call = std::make_shared<EdgeCall>(*this, exchange, *protocol, response, std::move(info),
+                                         method != nullptr);
   if (refusal.ok() && method->server_streaming && !streams_->Add(call)) refusal = Stopping();
   if (!refusal.ok()) {
     telemetry::GetCounter("tocsin_rpc_refused_total",

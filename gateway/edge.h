@@ -61,8 +61,8 @@ class Edge final : public http::Handler {
 
   void Handle(std::shared_ptr<http::Exchange> exchange) override;
 
-  // A stop has begun: ends every call whose answer is a stream, and every one that comes after, with
-  // UNAVAILABLE. Others may finish.
+  // A stop has begun: ends every call whose answer is a stream, and every one that comes after,
+  // with UNAVAILABLE. Others may finish.
   void Drain();
 
  private:

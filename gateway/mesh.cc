@@ -41,8 +41,8 @@ std::vector<http::Slice> FromByteBuffer(const grpc::ByteBuffer& buffer) {
   if (!buffer.Dump(slices.get()).ok()) return message;
   message.reserve(slices->size());
   for (const grpc::Slice& slice : *slices) {
-    message.emplace_back(slices, std::string_view(reinterpret_cast<const char*>(slice.begin()),
-                                                  slice.size()));
+    message.emplace_back(
+        slices, std::string_view(reinterpret_cast<const char*>(slice.begin()), slice.size()));
   }
   return message;
 }
