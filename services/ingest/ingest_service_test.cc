@@ -1,0 +1,347 @@
+#include "services/ingest/ingest_service.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lib/base/testing/status_matchers.h"
+#include "lib/base/text.h"
+#include "lib/events/event.h"
+#include "lib/kafka/testing/fake_kafka.h"
+#include "lib/rpc/client_context.h"
+#include "lib/rpc/server.h"
+#include "lib/rpc/status.h"
+#include "lib/rpc/testing/test_mesh.h"
+#include "services/ingest/testing/alerts.h"
+
+namespace tocsin::ingest {
+namespace {
+using kafka::testing::FakeKafka;
+using std::chrono::milliseconds;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Optional;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
+
+constexpr const char* kTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+class IngestServiceTest : public ::testing::Test {
+ protected:
+  explicit IngestServiceTest(kafka::ProducerOptions producer = {}, ServiceOptions service = {}) {
+    kafka_.CreateTopic("alerts.raw", 3);
+    kafka_.CreateTopic("alerts.raw.dlq", 1);
+    producer_ = kafka_.MakeProducer(std::move(producer));
+    const std::vector<pack::v1::Pack> packs = {AlertPack()};
+    publisher_ = std::make_unique<Publisher>(Io{*producer_, schemas_, Clock::Real()},
+                                             *StreamTable::Build(packs), Limits{});
+    service_ = std::make_unique<IngestService>(*publisher_, service);
+    server_ = std::make_unique<rpc::Server>(mesh_.Options("ingest"));
+    server_->AddService<v1::IngestService>(*service_);
+    EXPECT_THAT(server_->Start(), IsOk());
+    stub_ = v1::IngestService::NewStub(mesh_.Channel("gateway", *server_));
+  }
+  ~IngestServiceTest() override {
+    kafka_.HoldDeliveries(false);
+    server_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(5));
+    producer_.reset();
+  }
+
+  std::unique_ptr<rpc::ClientContext> Context(milliseconds timeout = std::chrono::seconds(10)) {
+    auto context = std::make_unique<rpc::ClientContext>(timeout);
+    context->SetToken(mesh_.Token("feed", {"producer"}));
+    return context;
+  }
+
+  absl::StatusOr<v1::Receipt> Publish(const io::cloudevents::v1::CloudEvent& event,
+                                      bool dead_letter = false,
+                                      milliseconds timeout = std::chrono::seconds(10)) {
+    v1::PublishRequest request;
+    *request.mutable_event() = event;
+    request.set_dead_letter(dead_letter);
+    v1::PublishResponse response;
+    const auto context = Context(timeout);
+    const grpc::Status status = stub_->Publish(context.get(), request, &response);
+    if (!status.ok()) return rpc::FromGrpc(status);
+    return response.receipt();
+  }
+
+  struct BatchAnswer {
+    absl::Status status;
+    v1::PublishBatchResponse response;
+  };
+  BatchAnswer PublishBatch(const std::vector<io::cloudevents::v1::CloudEvent>& events,
+                           std::size_t per_message = 10,
+                           milliseconds timeout = std::chrono::seconds(10)) {
+    BatchAnswer answer;
+    const auto context = Context(timeout);
+    auto writer = stub_->PublishBatch(context.get(), &answer.response);
+    for (std::size_t i = 0; i < events.size();) {
+      v1::PublishBatchRequest request;
+      for (; i < events.size() && static_cast<std::size_t>(request.events_size()) < per_message;
+           ++i) {
+        *request.add_events() = events[i];
+      }
+      if (!writer->Write(request)) break;
+    }
+    writer->WritesDone();
+    answer.status = rpc::FromGrpc(writer->Finish());
+    return answer;
+  }
+
+  rpc::testing::TestMesh mesh_;
+  FakeKafka kafka_;
+  FakeSchemaCache schemas_;
+  std::unique_ptr<kafka::Producer> producer_;
+  std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<IngestService> service_;
+  std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<v1::IngestService::Stub> stub_;
+};
+
+TEST_F(IngestServiceTest, TheReceiptSaysWhereTheEventLies) {
+  auto event = AlertEvent("e1", Field(1, "NORRISTOWN"));
+  (*event.mutable_attributes())["traceparent"].set_ce_string(kTrace);
+  const auto receipt = Publish(event);
+  ASSERT_THAT(receipt, IsOk());
+  EXPECT_EQ(receipt->durability(), v1::DURABILITY_QUORUM);
+  EXPECT_EQ(receipt->topic(), "alerts.raw");
+  EXPECT_EQ(receipt->id(), "e1");
+  const auto log = kafka_.Log("alerts.raw");
+  ASSERT_THAT(log, SizeIs(1));
+  EXPECT_EQ(log[0].partition, receipt->partition());
+  EXPECT_EQ(log[0].offset, receipt->offset());
+  EXPECT_THAT(log[0].key, Optional(std::string("NORRISTOWN")));
+  const auto read = events::FromRecord(log[0]);
+  ASSERT_THAT(read, IsOk());
+  EXPECT_EQ(read->schema_id, schema::SchemaId(7));
+  EXPECT_EQ(read->data, Field(1, "NORRISTOWN"));
+  EXPECT_TRUE(read->recorded_time.has_value());
+  // The flow's beginning stays, this hop is its own.
+  EXPECT_EQ(read->origin_traceparent, kTrace);
+  EXPECT_TRUE(events::IsTraceparent(read->traceparent));
+  EXPECT_NE(read->traceparent, kTrace);
+}
+
+TEST_F(IngestServiceTest, TheHopContinuesTheCallersTrace) {
+  v1::PublishRequest request;
+  *request.mutable_event() = AlertEvent("e1", Field(1, "X"));
+  v1::PublishResponse response;
+  const auto context = Context();
+  telemetry::Span caller("test", {.parent = telemetry::TraceContext::FromTraceparent(kTrace)});
+  context->SetParent(caller.context());
+  ASSERT_TRUE(stub_->Publish(context.get(), request, &response).ok());
+  const auto read = events::FromRecord(kafka_.Log("alerts.raw")[0]);
+  ASSERT_THAT(read, IsOk());
+  EXPECT_THAT(read->traceparent, StartsWith("00-0af7651916cd43dd8448eb211c80319c-"));
+  EXPECT_THAT(read->origin_traceparent, StartsWith("00-0af7651916cd43dd8448eb211c80319c-"));
+}
+
+TEST_F(IngestServiceTest, ABadEventIsRefusedAndNotWritten) {
+  EXPECT_THAT(Publish(AlertEvent("e1", "\x0a\xff")),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("township")));
+  auto unknown = AlertEvent("e1", "");
+  unknown.set_type("test.v1.Alrt");
+  EXPECT_THAT(Publish(unknown), StatusIs(absl::StatusCode::kInvalidArgument,
+                                         HasSubstr("did you mean 'test.v1.Alert'?")));
+  EXPECT_THAT(kafka_.Log("alerts.raw"), SizeIs(0));
+  EXPECT_THAT(kafka_.Log("alerts.raw.dlq"), SizeIs(0));
+}
+
+TEST_F(IngestServiceTest, ABadEventMayBeKeptInTheDlq) {
+  EXPECT_THAT(Publish(AlertEvent("e1", "\x0a\xff"), /*dead_letter=*/true),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("Kept in alerts.raw.dlq, partition 0, offset 0")));
+  const auto log = kafka_.Log("alerts.raw.dlq");
+  ASSERT_THAT(log, SizeIs(1));
+  EXPECT_THAT(log[0].value, Optional(std::string("\x0a\xff")));
+  EXPECT_THAT(log[0].headers.Find("dlq.error.message"), Optional(HasSubstr("township")));
+  EXPECT_TRUE(log[0].headers.Find("traceparent").has_value());
+}
+
+TEST_F(IngestServiceTest, TheCallerNeedsTheRoleOfAProducer) {
+  v1::PublishRequest request;
+  *request.mutable_event() = AlertEvent("e1", Field(1, "X"));
+  v1::PublishResponse response;
+  rpc::ClientContext context(std::chrono::seconds(5));
+  context.SetToken(mesh_.Token("maria", {"viewer"}));
+  EXPECT_THAT(rpc::FromGrpc(stub_->Publish(&context, request, &response)),
+              StatusIs(absl::StatusCode::kPermissionDenied, HasSubstr("producer")));
+}
+
+TEST_F(IngestServiceTest, WhatIsMissingInTheRegistryOrInKafkaIsNamed) {
+  schemas_.Set(NotFound("no such subject"));
+  EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X"))),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("no schema is registered under alerts.raw-value yet")));
+  schemas_.Set(Unavailable("no answer"));
+  EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X"))),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("Send the same events again")));
+  schemas_.Set(AlertSubject());
+  kafka_.FailNext(FakeKafka::Step::kDelivery, {.status = NotFound("unknown topic")});
+  EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X"))),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("tocsin topics apply")));
+}
+
+TEST_F(IngestServiceTest, ANewSchemaIsTakenUp) {
+  ASSERT_THAT(Publish(AlertEvent("e1", Field(1, "X"))), IsOk());
+  schemas_.Set(AlertSubject(kAlertSchema, 8));
+  ASSERT_THAT(Publish(AlertEvent("e2", Field(1, "X"))), IsOk());
+  const auto log = kafka_.Log("alerts.raw");
+  EXPECT_EQ(events::FromRecord(log[0])->schema_id, schema::SchemaId(7));
+  EXPECT_EQ(events::FromRecord(log[1])->schema_id, schema::SchemaId(8));
+}
+
+TEST_F(IngestServiceTest, WithoutAnAnswerFromKafkaTheCallEndsBeforeItsDeadline) {
+  kafka_.HoldDeliveries(true);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X")), false, milliseconds(500)),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       AllOf(HasSubstr("Kafka did not confirm the event in time"),
+                             HasSubstr("with the same ids; copies count once"))));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(490));
+  const BatchAnswer batch = PublishBatch(
+      {AlertEvent("e2", Field(1, "X")), AlertEvent("e3", "\x0a\xff")}, 10, milliseconds(500));
+  EXPECT_THAT(batch.status,
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("did not confirm 1 of 2 events")));
+}
+
+TEST_F(IngestServiceTest, ABatchIsAnsweredInItsOrderAndKeepsTheOrderOfKeys) {
+  std::vector<io::cloudevents::v1::CloudEvent> events;
+  for (int i = 0; i < 95; ++i) {
+    events.push_back(AlertEvent(Concat("e", i), Field(1, Concat("T", i % 7))));
+  }
+  events[50].set_binary_data("\x0a\xff");
+  const BatchAnswer batch = PublishBatch(events);
+  ASSERT_THAT(batch.status, IsOk());
+  ASSERT_THAT(batch.response.receipts(), SizeIs(95));
+  std::map<std::pair<int, std::int64_t>, std::string> log;
+  for (const kafka::Record& record : kafka_.Log("alerts.raw")) {
+    log[{record.partition, record.offset}] = std::string(*record.headers.Find("ce_id"));
+  }
+  EXPECT_EQ(log.size(), 94U);
+  std::map<std::string, std::int64_t> last;
+  for (int i = 0; i < 95; ++i) {
+    const v1::Receipt& receipt = batch.response.receipts(i);
+    EXPECT_EQ(receipt.id(), Concat("e", i));
+    if (i == 50) {
+      EXPECT_EQ(receipt.error_code(), static_cast<int>(absl::StatusCode::kInvalidArgument));
+      EXPECT_THAT(receipt.error_message(), HasSubstr("township"));
+      continue;
+    }
+    EXPECT_EQ(receipt.error_code(), 0);
+    EXPECT_EQ((log[{receipt.partition(), receipt.offset()}]), receipt.id());
+    const std::string key = Concat("T", i % 7);
+    if (last.contains(key)) {
+      EXPECT_GT(receipt.offset(), last[key]);
+    }
+    last[key] = receipt.offset();
+  }
+}
+
+TEST_F(IngestServiceTest, AnEmptyBatchIsFine) {
+  const BatchAnswer batch = PublishBatch({});
+  EXPECT_THAT(batch.status, IsOk());
+  EXPECT_THAT(batch.response.receipts(), SizeIs(0));
+}
+
+TEST_F(IngestServiceTest, AStreamIsAnsweredAsEventsBecomeDurable) {
+  const auto context = Context();
+  auto stream = stub_->PublishStream(context.get());
+  for (int i = 0; i < 3; ++i) {
+    v1::PublishStreamRequest request;
+    *request.add_events() = AlertEvent(Concat("e", i), i == 1 ? "\x0a\xff" : Field(1, "X"));
+    ASSERT_TRUE(stream->Write(request));
+    v1::PublishStreamResponse response;
+    // Each receipt comes while the stream is still open.
+    ASSERT_TRUE(stream->Read(&response));
+    ASSERT_THAT(response.receipts(), SizeIs(1));
+    EXPECT_EQ(response.receipts(0).id(), Concat("e", i));
+    EXPECT_EQ(response.receipts(0).error_code() != 0, i == 1);
+  }
+  stream->WritesDone();
+  v1::PublishStreamResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), IsOk());
+}
+
+TEST_F(IngestServiceTest, AStopEndsStreamsAfterTheirReceipts) {
+  const auto context = Context();
+  auto stream = stub_->PublishStream(context.get());
+  v1::PublishStreamRequest request;
+  *request.add_events() = AlertEvent("e1", Field(1, "X"));
+  kafka_.HoldDeliveries(true);
+  ASSERT_TRUE(stream->Write(request));
+  while (producer_->outstanding() == 0) std::this_thread::yield();
+  service_->BeginStop();
+  kafka_.HoldDeliveries(false);
+  v1::PublishStreamResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.receipts(0).id(), "e1");
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_FALSE(stream->Finish().ok());
+}
+
+class ImpatientTest : public IngestServiceTest {
+ protected:
+  ImpatientTest() : IngestServiceTest({}, {.produce_timeout = milliseconds(200)}) {}
+};
+
+TEST_F(ImpatientTest, AStreamGivesUpEventsThatKafkaDoesNotConfirm) {
+  kafka_.HoldDeliveries(true);
+  const auto context = Context();
+  auto stream = stub_->PublishStream(context.get());
+  v1::PublishStreamRequest request;
+  *request.add_events() = AlertEvent("e1", Field(1, "X"));
+  ASSERT_TRUE(stream->Write(request));
+  v1::PublishStreamResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  ASSERT_THAT(response.receipts(), SizeIs(1));
+  EXPECT_EQ(response.receipts(0).id(), "e1");
+  EXPECT_EQ(response.receipts(0).error_code(), static_cast<int>(absl::StatusCode::kUnavailable));
+  // The late confirmation is not told.
+  kafka_.HoldDeliveries(false);
+  stream->WritesDone();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), IsOk());
+}
+
+class SmallQueueTest : public IngestServiceTest {
+ protected:
+  static kafka::ProducerOptions SmallQueue() {
+    kafka::ProducerOptions options;
+    options.max_queued_records = 5;
+    return options;
+  }
+  SmallQueueTest() : IngestServiceTest(SmallQueue(), {.produce_timeout = milliseconds(300)}) {}
+};
+
+TEST_F(SmallQueueTest, ABatchWaitsForRoomInTheQueue) {
+  std::vector<io::cloudevents::v1::CloudEvent> events;
+  for (int i = 0; i < 50; ++i) events.push_back(AlertEvent(Concat("e", i), Field(1, "X")));
+  const BatchAnswer batch = PublishBatch(events);
+  ASSERT_THAT(batch.status, IsOk());
+  const auto log = kafka_.Log("alerts.raw");
+  ASSERT_THAT(log, SizeIs(50));
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(*log[static_cast<std::size_t>(i)].headers.Find("ce_id"), Concat("e", i));
+  }
+}
+
+TEST_F(SmallQueueTest, AFullQueueRefusesWithAReason) {
+  kafka_.HoldDeliveries(true);
+  std::vector<io::cloudevents::v1::CloudEvent> events;
+  for (int i = 0; i < 6; ++i) events.push_back(AlertEvent(Concat("e", i), Field(1, "X")));
+  EXPECT_THAT(PublishBatch(events).status,
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("after a pause")));
+  EXPECT_THAT(Publish(AlertEvent("e9", Field(1, "X"))),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("after a pause")));
+}
+
+}  // namespace
+}  // namespace tocsin::ingest
