@@ -138,6 +138,28 @@ TEST(OutageTest, RecordsWaitForAFrozenBrokerAndArriveOnceInOrder) {
   }
 }
 
+TEST(OutageTest, AskingAFrozenBrokerForOffsetsKeepsToItsTimeout) {
+  const std::string topic = UniqueTopic("outage");
+  auto consumer = MakeConsumer({.connection = BrokerConnection()});
+  ASSERT_THAT(consumer, IsOk());
+  const TopicPartition where{topic, 0};
+  const auto ask = [&](Isolation isolation, milliseconds timeout) {
+    return (*consumer)->QueryEndOffset(where, isolation, timeout);
+  };
+  for (const Isolation isolation : {Isolation::kReadCommitted, Isolation::kReadUncommitted}) {
+    EXPECT_THAT(ask(isolation, kPatience), IsOkAndHolds(0)) << "now there is a connection";
+  }
+  {
+    const FrozenBroker frozen;
+    const SteadyTime start = Clock::Real().SteadyNow();
+    EXPECT_THAT(ask(Isolation::kReadCommitted, kShort), IsAway());
+    EXPECT_THAT(ask(Isolation::kReadUncommitted, kShort), IsAway());
+    EXPECT_THAT((*consumer)->QueryBeginningOffset(where, kShort), IsAway());
+    EXPECT_LT(Clock::Real().SteadyNow() - start, 3 * kShort + seconds(2));
+  }
+  EXPECT_THAT(ask(Isolation::kReadCommitted, kPatience), IsOkAndHolds(0));
+}
+
 TEST(OutageTest, ACommitThatAFrozenBrokerDelaysLeavesDoubtAndANewProducerGoesOn) {
   const std::string topic = UniqueTopic("outage");
   const std::string id = UniqueName("tx");

@@ -307,15 +307,17 @@ absl::Status ProbeCluster(rd_kafka_t* client, std::chrono::milliseconds timeout)
   return Unavailable(Concat("kafka does not answer: ", rd_kafka_err2str(error)));
 }
 
-absl::StatusOr<Watermarks> QueryWatermarks(rd_kafka_t* client, const TopicPartition& where,
-                                           std::chrono::milliseconds timeout) {
-  Watermarks marks;
-  const rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
-      client, where.topic.c_str(), where.partition, &marks.low, &marks.high, Milliseconds(timeout));
+absl::StatusOr<std::int64_t> QueryOffset(rd_kafka_t* client, const TopicPartition& where,
+                                         LogEdge edge, std::chrono::milliseconds timeout) {
+  const PartitionListPtr list(rd_kafka_topic_partition_list_new(1));
+  rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset =
+      edge == LogEdge::kEnd ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
+  rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(client, list.get(), Milliseconds(timeout));
+  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = list->elems[0].err;
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return StatusOf(error, Concat("asking for the offsets of ", Describe(where)));
   }
-  return marks;
+  return list->elems[0].offset;
 }
 
 }  // namespace tocsin::kafka::internal

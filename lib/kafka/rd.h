@@ -93,11 +93,11 @@ rd_kafka_resp_err_t Enqueue(rd_kafka_t* client, const OutgoingRecord& record, vo
 // Asks any broker for metadata.
 absl::Status ProbeCluster(rd_kafka_t* client, std::chrono::milliseconds timeout);
 
-struct Watermarks {
-  std::int64_t low = 0;
-  std::int64_t high = 0;
-};
-absl::StatusOr<Watermarks> QueryWatermarks(rd_kafka_t* client, const TopicPartition& where,
-                                           std::chrono::milliseconds timeout);
+enum class LogEdge { kBeginning, kEnd };
+// The first offset in the log, or that of the next record. By rd_kafka_offsets_for_times, because
+// librdkafka 2.0.2's rd_kafka_query_watermark_offsets forgets its timeout when a broker that was
+// connected stops answering.
+absl::StatusOr<std::int64_t> QueryOffset(rd_kafka_t* client, const TopicPartition& where,
+                                         LogEdge edge, std::chrono::milliseconds timeout);
 
 }  // namespace tocsin::kafka::internal

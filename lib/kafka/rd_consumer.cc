@@ -39,7 +39,7 @@ class OffsetQuery {
     if (handle_ != nullptr) rd_kafka_destroy(handle_);
   }
 
-  absl::StatusOr<internal::Watermarks> Query(const TopicPartition& where, milliseconds timeout) {
+  absl::StatusOr<std::int64_t> QueryEnd(const TopicPartition& where, milliseconds timeout) {
     rd_kafka_t* handle = nullptr;
     {
       MutexLock lock(mutex_);
@@ -50,7 +50,7 @@ class OffsetQuery {
       }
       handle = handle_;
     }
-    return internal::QueryWatermarks(handle, where, timeout);
+    return internal::QueryOffset(handle, where, internal::LogEdge::kEnd, timeout);
   }
 
   static std::string_view IsolationName(Isolation isolation) {
@@ -261,18 +261,14 @@ class RdConsumer final : public Consumer {
 
   absl::StatusOr<std::int64_t> QueryEndOffset(const TopicPartition& where, Isolation isolation,
                                               milliseconds timeout) override {
-    const auto marks = isolation == options_.isolation
-                           ? internal::QueryWatermarks(handle_, where, timeout)
-                           : other_isolation_.Query(where, timeout);
-    if (!marks.ok()) return marks.status();
-    return marks->high;
+    return isolation == options_.isolation
+               ? internal::QueryOffset(handle_, where, internal::LogEdge::kEnd, timeout)
+               : other_isolation_.QueryEnd(where, timeout);
   }
 
   absl::StatusOr<std::int64_t> QueryBeginningOffset(const TopicPartition& where,
                                                     milliseconds timeout) override {
-    TOCSIN_ASSIGN_OR_RETURN(const internal::Watermarks marks,
-                            internal::QueryWatermarks(handle_, where, timeout));
-    return marks.low;
+    return internal::QueryOffset(handle_, where, internal::LogEdge::kBeginning, timeout);
   }
 
   void Close() override {
