@@ -10,16 +10,14 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <ostream>
 #include <set>
 #include <tuple>
 
-#include "google/protobuf/util/time_util.h"
 #include "lib/base/hash.h"
 #include "lib/base/text.h"
 #include "lib/base/time.h"
 #include "nlohmann/json.hpp"
-#include "services/correlation/engine/keys.h"
+#include "services/correlation/testing/oracle.h"
 #include "services/correlation/testing/test_rule.h"
 #include "services/correlation/testing/world.h"
 
@@ -28,126 +26,21 @@ namespace {
 
 using std::chrono::minutes;
 using std::chrono::seconds;
+using testing::Answers;
+using testing::BruteForce;
 using testing::Call;
+using testing::ExpectSame;
 using testing::MakeCallRecord;
-using testing::MakeRule;
+using testing::MakePlan;
+using testing::MakeSpec;
+using testing::PublicSafetyRules;
+using testing::RandomCalls;
 using testing::RuleSpec;
 using testing::World;
 using testing::WorldOptions;
 
-// --- the brute force ---
-
-struct Found {
-  std::string rule;
-  std::string key;
-  std::string time;
-  std::vector<std::int64_t> rows;
-  friend auto operator<=>(const Found&, const Found&) = default;
-  friend std::ostream& operator<<(std::ostream& out, const Found& found) {
-    out << found.rule << " " << found.key << " " << found.time << " [";
-    for (const std::int64_t row : found.rows) out << row << " ";
-    return out << "]";
-  }
-};
-
-struct Answers {
-  std::vector<Found> detections;
-  std::map<std::string, std::int64_t> incidents;
-};
-
-std::string KeyOf(const Call& call, const RuleSpec& rule) {
-  return rule.group_by.front() == "place" ? call.place : call.township;
-}
-
-// `calls` in the order in which they are to be judged.
-Answers BruteForce(const std::vector<Call>& calls, const std::vector<RuleSpec>& rules) {
-  Answers answers;
-  for (const RuleSpec& rule : rules) {
-    std::map<std::string, std::vector<Call>> windows;
-    std::map<std::string, WallTime> last_detection;
-    for (const Call& call : calls) {
-      const std::string key = KeyOf(call, rule);
-      if (key.empty() || (!rule.agency.empty() && call.agency != rule.agency)) continue;
-      windows[key].push_back(call);
-      std::vector<Call> inside;
-      std::set<std::string> agencies;
-      for (const Call& old : windows[key]) {
-        if (old.time <= call.time - rule.timespan || old.time > call.time) continue;
-        inside.push_back(old);
-        agencies.insert(old.agency);
-      }
-      const std::size_t count = rule.count_field.empty() ? inside.size() : agencies.size();
-      if (std::cmp_less(count, rule.at_least)) continue;
-      Found found{rule.id, key, FormatTime(call.time), {}};
-      for (const Call& old : inside) found.rows.push_back(old.row);
-      answers.detections.push_back(found);
-      const auto last = last_detection.find(key);
-      if (last == last_detection.end() || call.time - last->second > rule.join_within) {
-        ++answers.incidents[rule.id];
-      }
-      last_detection[key] = call.time;
-      windows[key].clear();
-    }
-  }
-  std::sort(answers.detections.begin(), answers.detections.end());
-  return answers;
-}
-
-std::vector<Call> Sorted(std::vector<Call> calls) {
-  std::sort(calls.begin(), calls.end(), [](const Call& a, const Call& b) {
-    return std::tie(a.time, a.row) < std::tie(b.time, b.row);
-  });
-  return calls;
-}
-
-// --- what the world made ---
-
 Answers Observed(World& world) {
-  Answers answers;
-  std::map<std::string, std::set<std::string>> incidents;
-  std::set<std::string> ids;
-  for (const v1::Detection& detection : world.Detections()) {
-    EXPECT_TRUE(ids.insert(detection.id()).second) << "twice: " << detection.DebugString();
-    Found found{detection.rule_id(),
-                detection.group_key(0),
-                FormatTime(FromMicros(
-                    google::protobuf::util::TimeUtil::TimestampToMicroseconds(detection.time()))),
-                {}};
-    for (const auto& event : detection.evidence()) {
-      std::int64_t row = 0;
-      EXPECT_EQ(std::sscanf(event.sequence().c_str(), "%ld", &row), 1);
-      found.rows.push_back(row);
-    }
-    answers.detections.push_back(found);
-    incidents[detection.rule_id()].insert(detection.incident_id());
-  }
-  std::sort(answers.detections.begin(), answers.detections.end());
-  for (const auto& [rule, of_rule] : incidents) {
-    answers.incidents[rule] = static_cast<std::int64_t>(of_rule.size());
-  }
-  // Each revision of each incident exactly once, in order, and all detections of it.
-  std::map<std::string, std::int64_t> revisions;
-  for (const auto& incident : world.Incidents()) {
-    EXPECT_EQ(incident.revision(), ++revisions[incident.id()]);
-    EXPECT_EQ(incident.detection_count(), incident.revision());
-    EXPECT_EQ(incident.detection_ids_size(), incident.revision());
-  }
-  std::int64_t total = 0;
-  for (const auto& [id, revision] : revisions) total += revision;
-  EXPECT_EQ(total, static_cast<std::int64_t>(answers.detections.size()));
-  return answers;
-}
-
-void ExpectSame(const std::vector<Found>& observed, const std::vector<Found>& expected) {
-  std::vector<Found> missing;
-  std::vector<Found> surplus;
-  std::set_difference(expected.begin(), expected.end(), observed.begin(), observed.end(),
-                      std::back_inserter(missing));
-  std::set_difference(observed.begin(), observed.end(), expected.begin(), expected.end(),
-                      std::back_inserter(surplus));
-  EXPECT_THAT(missing, ::testing::IsEmpty());
-  EXPECT_THAT(surplus, ::testing::IsEmpty());
-  EXPECT_EQ(observed.size(), expected.size());
+  return testing::Observed(world.LogOf(kDetectionsTopic), world.LogOf(kIncidentsTopic));
 }
 
 void ExpectCountsReconcile(const World& world, const std::vector<RuleSpec>& rules,
@@ -225,57 +118,6 @@ void Settle(World& world, seconds time) {
   world.RunUntilQuiet();
 }
 
-std::shared_ptr<const RulePlan> MakePlan(const std::vector<RuleSpec>& rules,
-                                         std::int32_t partitions) {
-  StreamSpec stream;
-  stream.topic = "calls.raw";
-  stream.partitions = partitions;
-  stream.message_type = "test.Call";
-  stream.processed = true;
-  std::vector<RuleEntry> entries;
-  for (const RuleSpec& rule : rules) entries.push_back({MakeRule(rule), 1});
-  return RulePlan::Make(stream, entries);
-}
-
-RuleSpec Rule(std::string id, std::string key, std::string count_field, std::int64_t at_least,
-              minutes timespan, minutes join_within) {
-  RuleSpec rule;
-  rule.id = std::move(id);
-  rule.group_by = {std::move(key)};
-  rule.count_field = std::move(count_field);
-  rule.at_least = at_least;
-  rule.timespan = timespan;
-  rule.join_within = join_within;
-  return rule;
-}
-
-std::vector<RuleSpec> PublicSafetyRules() {
-  return {Rule("repeat-location", "place", "", 2, minutes(10), minutes(30)),
-          Rule("multi-agency", "place", "agency", 2, minutes(10), minutes(30)),
-          Rule("area-surge", "township", "", 5, minutes(30), minutes(60))};
-}
-
-// Many events in one minute, places that lie in two townships, long gaps.
-std::vector<Call> RandomCalls(std::uint64_t seed, std::size_t count) {
-  std::mt19937_64 random(seed);
-  const char* agencies[] = {"EMS", "Fire", "Traffic"};
-  std::vector<Call> calls;
-  WallTime now = ParseTime("2017-03-01T00:00:00Z").value();
-  for (std::size_t row = 1; row <= count; ++row) {
-    constexpr int kGaps[] = {0, 0, 0, 0, 1, 1, 2, 3, 7, 40};
-    now += minutes(kGaps[random() % 10]);
-    const std::uint64_t place = random() % 12;
-    Call call;
-    call.place = Concat("place ", place);
-    call.township = Concat("township ", (place + random() % 2) % 9);
-    call.agency = agencies[random() % 3];
-    call.time = now;
-    call.row = static_cast<std::int64_t>(row);
-    calls.push_back(call);
-  }
-  return calls;
-}
-
 class SimulationTest : public ::testing::TestWithParam<int> {
  protected:
   WorldOptions Options() const {
@@ -301,8 +143,7 @@ TEST_P(SimulationTest, EventTimeAnswersAreThoseOfTheBruteForce) {
   Settle(world, seconds(15));
   const Answers expected = BruteForce(calls, rules);
   const Answers observed = Observed(world);
-  ExpectSame(observed.detections, expected.detections);
-  EXPECT_EQ(observed.incidents, expected.incidents);
+  ExpectSame(observed, expected);
   ExpectCountsReconcile(world, rules, static_cast<std::int64_t>(calls.size()));
   // … and then nothing is written any more.
   const std::int64_t commits = world.commits();
@@ -314,7 +155,7 @@ TEST_P(SimulationTest, EventTimeAnswersAreThoseOfTheBruteForce) {
 TEST_P(SimulationTest, DisorderWithinTheAllowanceChangesNothing) {
   std::vector<RuleSpec> rules = PublicSafetyRules();
   for (RuleSpec& rule : rules) rule.max_disorder = minutes(5);
-  rules.push_back(Rule("fire-only", "township", "", 2, minutes(20), minutes(20)));
+  rules.push_back(MakeSpec("fire-only", "township", "", 2, minutes(20), minutes(20)));
   rules.back().agency = "Fire";
   rules.back().max_disorder = minutes(8);
   World world(MakePlan(rules, 6), Options());
@@ -332,8 +173,7 @@ TEST_P(SimulationTest, DisorderWithinTheAllowanceChangesNothing) {
   Deliver(world, mixed, {.silence_percent = 0});
   Settle(world, seconds(15));
   const Answers observed = Observed(world);
-  ExpectSame(observed.detections, expected.detections);
-  EXPECT_EQ(observed.incidents, expected.incidents);
+  ExpectSame(observed, expected);
   ExpectCountsReconcile(world, rules, static_cast<std::int64_t>(calls.size()));
 }
 
@@ -349,16 +189,15 @@ TEST_P(SimulationTest, SilentPartitionsHoldNobodyBackForEver) {
   Settle(world, seconds(66));
   const Answers expected = BruteForce(calls, rules);
   const Answers observed = Observed(world);
-  ExpectSame(observed.detections, expected.detections);
-  EXPECT_EQ(observed.incidents, expected.incidents);
+  ExpectSame(observed, expected);
   ExpectCountsReconcile(world, rules, static_cast<std::int64_t>(calls.size()));
 }
 
 // Arrival order: what one partition holds is judged in the order of its log.
 TEST_P(SimulationTest, ArrivalAnswersFollowTheLog) {
   std::vector<RuleSpec> rules = {
-      Rule("surge", "township", "", 4, minutes(30), minutes(60)),
-      Rule("agencies", "township", "agency", 3, minutes(20), minutes(60))};
+      MakeSpec("surge", "township", "", 4, minutes(30), minutes(60)),
+      MakeSpec("agencies", "township", "agency", 3, minutes(20), minutes(60))};
   for (RuleSpec& rule : rules) rule.order = RuleOrder::kArrival;
   World world(MakePlan(rules, 6), Options());
   std::vector<Call> calls = RandomCalls(static_cast<std::uint64_t>(GetParam()) + 3'000, 300);
@@ -379,7 +218,7 @@ TEST_P(SimulationTest, ArrivalAnswersFollowTheLog) {
   }
   const Answers expected = BruteForce(as_logged, rules);
   const Answers observed = Observed(world);
-  ExpectSame(observed.detections, expected.detections);
+  ExpectSame(observed, expected);
   ExpectCountsReconcile(world, rules, static_cast<std::int64_t>(calls.size()));
 }
 
@@ -456,7 +295,9 @@ TEST_P(SimulationTest, RealCallsHaveTheExpectedAnswers) {
     calls.push_back(call);
   }
   ASSERT_EQ(calls.size(), 3051U);
-  calls = Sorted(calls);
+  std::sort(calls.begin(), calls.end(), [](const Call& a, const Call& b) {
+    return std::tie(a.time, a.row) < std::tie(b.time, b.row);
+  });
 
   Answers expected;
   const nlohmann::json answers = nlohmann::json::parse(json);
@@ -477,8 +318,7 @@ TEST_P(SimulationTest, RealCallsHaveTheExpectedAnswers) {
   Deliver(world, calls, {.chunk = 200, .silence_percent = 10});
   Settle(world, seconds(15));
   const Answers observed = Observed(world);
-  ExpectSame(observed.detections, expected.detections);
-  EXPECT_EQ(observed.incidents, expected.incidents);
+  ExpectSame(observed, expected);
   ExpectCountsReconcile(world, PublicSafetyRules(), 3051);
 }
 

@@ -101,6 +101,7 @@ class Task::Batch {
       log().set_highest_timestamp_us(
           std::max(log().highest_timestamp_us(), Micros(record->timestamp)));
       ++cause_;
+      input_topic_ = record->topic;
       if (record->topic == plan_.stream().topic) {
         stream_spoke = true;
         OnStreamRecord(*record);
@@ -394,6 +395,7 @@ class Task::Batch {
       return true;
     });
     released_ += due.size();
+    input_topic_ = rule.rule->local() ? plan_.stream().topic : rule.rule->repartition_topic();
     for (auto& [key, bytes] : due) {
       ++cause_;
       v1::HeldEvent held = Parse<v1::HeldEvent>(bytes);
@@ -535,6 +537,7 @@ class Task::Batch {
     OutputRecord& output = result_.outputs.emplace_back();
     output.kind = kind;
     output.cause = cause_;
+    output.input_topic = input_topic_;
     output.parent = std::move(parent);
     return output;
   }
@@ -753,6 +756,7 @@ class Task::Batch {
   PartitionTime time_;
   const PartitionTime time_at_start_;
   std::int64_t cause_ = 0;
+  std::string input_topic_;
   std::size_t released_ = 0;
   bool took_up_plan_ = false;
   // Repartition topics that brought a mark.

@@ -75,8 +75,9 @@ enum class OutputKind { kForward, kMark, kProcessed, kDetection, kIncident, kDea
 struct OutputRecord {
   OutputKind kind{};
   kafka::OutgoingRecord record;
-  // Outputs with the same number come from the same event.
+  // Outputs with the same number come from the same event, which was read from `input_topic`.
   std::int64_t cause = 0;
+  std::string input_topic;
   // traceparent of the event that caused it, and of the others that contributed.
   std::string parent;
   std::vector<std::string> links;
@@ -116,7 +117,7 @@ struct TaskInput {
 struct TaskResult {
   std::vector<OutputRecord> outputs;
   Counts counts;
-  // There is more to release: run again, without input, before the next records.
+  // There is more to release or to remove: run again soon, with or without input.
   bool more = false;
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "lib/base/hash.h"
-#include "lib/schema/wire_format.h"
 
 namespace tocsin::correlation::testing {
 namespace {
@@ -178,26 +177,13 @@ void World::Wait(std::chrono::seconds time) {
   }
 }
 
-std::vector<v1::Detection> World::Detections() {
-  std::vector<v1::Detection> detections;
+std::vector<kafka::Record> World::LogOf(std::string_view topic) {
+  std::vector<kafka::Record> records;
   for (std::int32_t p = 0; p < plan_->stream().partitions; ++p) {
-    for (const kafka::Record& record : Log(std::string(kDetectionsTopic), p)) {
-      detections.emplace_back().ParseFromString(
-          std::string(schema::DecodeFrame(*record.value)->payload));
-    }
+    const std::vector<kafka::Record>& log = Log(std::string(topic), p);
+    records.insert(records.end(), log.begin(), log.end());
   }
-  return detections;
-}
-
-std::vector<tocsin::incident::v1::Incident> World::Incidents() {
-  std::vector<tocsin::incident::v1::Incident> incidents;
-  for (std::int32_t p = 0; p < plan_->stream().partitions; ++p) {
-    for (const kafka::Record& record : Log(std::string(kIncidentsTopic), p)) {
-      incidents.emplace_back().ParseFromString(
-          std::string(schema::DecodeFrame(*record.value)->payload));
-    }
-  }
-  return incidents;
+  return records;
 }
 
 }  // namespace tocsin::correlation::testing

@@ -9,12 +9,11 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/kafka/types.h"
 #include "services/correlation/engine/task.h"
-#include "tocsin/correlation/v1/detection.pb.h"
-#include "tocsin/incident/v1/incident.pb.h"
 
 namespace tocsin::correlation::testing {
 
@@ -48,8 +47,8 @@ class World {
   const std::vector<kafka::Record>& Log(const std::string& topic, std::int32_t partition) {
     return log_[{topic, partition}];
   }
-  std::vector<v1::Detection> Detections();
-  std::vector<tocsin::incident::v1::Incident> Incidents();
+  // Of all partitions, one after the other.
+  std::vector<kafka::Record> LogOf(std::string_view topic);
   const Counts& counts() const { return counts_; }
   // Transactions committed so far.
   std::int64_t commits() const { return commits_; }

@@ -1,0 +1,56 @@
+#include "services/correlation/worker/metrics.h"
+
+#include <string>
+
+#include "lib/telemetry/metrics.h"
+
+namespace tocsin::correlation {
+namespace {
+
+void Add(std::string_view name, std::string_view help, telemetry::Labels labels,
+         std::int64_t count) {
+  if (count == 0) return;
+  telemetry::GetCounter(name, help, labels).Increment(static_cast<double>(count));
+}
+
+}  // namespace
+
+void CountCommitted(std::string_view stream, const Counts& counts) {
+  const auto of_stream = [&](const char* outcome, std::int64_t count) {
+    Add("tocsin_correlation_events_total", "Events read from a stream, by what became of them.",
+        {{"stream", std::string(stream)}, {"outcome", outcome}}, count);
+  };
+  of_stream("invalid", counts.invalid);
+  of_stream("duplicate", counts.duplicate);
+  of_stream("accepted", counts.accepted);
+  Add("tocsin_correlation_forwarded_total", "Events written to repartition topics.",
+      {{"stream", std::string(stream)}}, counts.forwarded);
+  for (const auto& [rule, of_rule] : counts.rules) {
+    const auto add = [&, &id = rule](const char* outcome, std::int64_t count) {
+      Add("tocsin_correlation_rule_events_total",
+          "Accepted events of a rule's stream, by whether they take part in the rule.",
+          {{"rule", id}, {"outcome", outcome}}, count);
+    };
+    add("filtered", of_rule.filtered);
+    add("missing_key", of_rule.missing_key);
+    add("late", of_rule.late);
+    add("taken", of_rule.taken);
+    Add("tocsin_correlation_where_errors_total",
+        "Events for which a rule's `where` could not be evaluated; they count as filtered.",
+        {{"rule", rule}}, of_rule.where_errors);
+    Add("tocsin_correlation_detections_total", "Detections of a rule.", {{"rule", rule}},
+        of_rule.detections);
+    Add("tocsin_correlation_incidents_total", "Incidents opened by a rule.", {{"rule", rule}},
+        of_rule.incidents);
+  }
+}
+
+void CountTransaction(std::string_view outcome, double seconds) {
+  Add("tocsin_correlation_transactions_total", "Kafka transactions, by how they ended.",
+      {{"outcome", std::string(outcome)}}, 1);
+  static const telemetry::Histogram histogram = telemetry::GetHistogram(
+      "tocsin_correlation_transaction_seconds", "From the begin of a transaction to its end.");
+  histogram.Observe(seconds);
+}
+
+}  // namespace tocsin::correlation

@@ -1,0 +1,170 @@
+// One member of the consumer group with the tasks of the partitions that it is assigned.
+//
+//   assigned → restoring (paused; the changelog is read to its end) → running
+//   running:  poll → tasks compute over overlays → one transaction → stores follow
+//
+// Errors:
+//   abort     nothing happened; back to the offsets in the state
+//   broken    the outcome is not known: producer and consumer are made anew, every task restores
+//   refused   the state of a partition cannot be used (a newer format; offsets that somebody
+//   moved):
+//             the partition stands still and status() says what to do; others go on
+//
+// Threads: Step, Close and the destructor one at a time; status() and Stop from any.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "lib/base/mutex.h"
+#include "services/correlation/engine/task.h"
+#include "services/correlation/store/state_store.h"
+#include "services/correlation/worker/io.h"
+
+namespace tocsin::correlation {
+
+struct WorkerOptions {
+  // Stable over restarts and used by one live worker only: the group instance id, and with the
+  // group the transactional id.
+  std::string id;
+  std::string group = "correlation";
+  // Stores lie in <state_folder>/<stream>/<partition>.
+  std::string state_folder;
+  TaskOptions task;
+  // How long Step waits at most for records, or for the changelog where nothing runs yet.
+  std::chrono::milliseconds poll_timeout{100};
+  // Most records in one transaction.
+  std::size_t max_batch = 2'000;
+  std::chrono::milliseconds query_timeout{1'000};
+  // How often a retriable step of a transaction is tried before the clients are made anew.
+  int attempts = 3;
+  // folder is ignored.
+  StateStoreOptions store;
+};
+
+struct WorkerStatus {
+  // The broker has given this worker its place in the group, with or without partitions.
+  bool joined = false;
+  int tasks = 0;
+  int running = 0;
+  // Every task runs with the rules of this epoch.
+  std::int64_t running_epoch = -1;
+  // Why something stands still; empty when nothing does.
+  std::string problem;
+};
+
+class Worker final : private kafka::RebalanceListener {
+ public:
+  enum class StepResult {
+    // Something was done; call again at once.
+    kProgress,
+    // Nothing to do; Poll has waited already.
+    kIdle,
+    // The clients cannot be made for now; wait a little.
+    kRetryLater,
+  };
+
+  // What `io` points to must outlive the worker.
+  Worker(WorkerOptions options, WorkerIo io);
+  // As a crash: closes the clients and the stores, commits nothing.
+  ~Worker() override;
+
+  StepResult Step();
+  // Makes a long Step return soon. It may be called again all the same.
+  void Stop();
+  // Leaves in good order, keeping the place in the group. Idempotent.
+  void Close();
+
+  WorkerStatus status() const;
+
+ private:
+  enum class Phase { kIncomplete, kRestoring, kRunning, kRefused };
+  struct TaskSlot {
+    std::shared_ptr<const RulePlan> plan;
+    std::int32_t partition = 0;
+    std::set<std::string> assigned_topics;
+    Phase phase = Phase::kIncomplete;
+    std::unique_ptr<StateStore> store;
+    std::unique_ptr<Task> task;
+    IdleTracker idle;
+    bool more = false;
+
+    // Restoring.
+    bool target_known = false;
+    std::int64_t target = 0;
+    kafka::Offsets committed;
+    bool rebuilt = false;
+    bool reading = false;
+
+    // Running: the next offset of each input topic, as in the state.
+    std::map<std::string, std::int64_t> next;
+    std::string problem;
+  };
+  using TaskId = std::pair<std::string, std::int32_t>;
+  // What one task has computed and not yet made visible.
+  struct Computed {
+    TaskSlot* slot = nullptr;
+    std::unique_ptr<Overlay> overlay;
+    TaskInput input;
+    TaskResult result;
+  };
+
+  // RebalanceListener
+  void OnAssigned(const std::vector<kafka::AssignedPartition>& partitions) override;
+  void OnRevoked(const std::vector<kafka::TopicPartition>& partitions) override;
+  void OnLost(const std::vector<kafka::TopicPartition>& partitions) override;
+
+  bool EnsureClients();
+  void DropClients(const absl::Status& why);
+  void FollowRules();
+  void HandleErrors(const kafka::Batch& batch);
+  TaskSlot* SlotReading(const std::string& topic, std::int32_t partition);
+
+  // Restoring, a piece at a time. True when something was done.
+  bool Restore();
+  absl::Status OpenStore(TaskSlot& slot);
+  absl::Status FindTarget(TaskSlot& slot);
+  bool ReadChangelogs();
+  absl::Status FinishRestore(TaskSlot& slot);
+  void Rebuild(TaskSlot& slot, std::string_view why);
+  void Refuse(TaskSlot& slot, std::string problem);
+
+  void Probe(TaskSlot& slot, bool& broker_answers, std::vector<DueSilence>& due);
+  std::vector<Computed> Compute(const kafka::Batch& batch);
+  // True when a transaction was tried.
+  bool Commit(std::vector<Computed> computed);
+  void Rewind(TaskSlot& slot);
+  void Trace(TaskSlot& slot, std::vector<OutputRecord>& outputs);
+  void PublishStatus();
+  kafka::TopicPartition Changelog(const TaskSlot& slot) const;
+  bool stopping() const;
+
+  const WorkerOptions options_;
+  const WorkerIo io_;
+  std::shared_ptr<const RuleSet> rules_;
+  std::vector<std::string> subscribed_;
+  std::map<TaskId, TaskSlot> tasks_;
+  std::unique_ptr<kafka::Consumer> restore_consumer_;
+  std::unique_ptr<kafka::TransactionalProducer> producer_;
+  std::unique_ptr<kafka::Consumer> consumer_;
+  bool joined_ = false;
+  // The changelogs that restore_consumer_ reads now.
+  std::set<TaskId> reading_;
+  std::optional<SteadyTime> next_probe_round_;
+  std::string client_problem_;
+  bool closed_ = false;
+
+  mutable Mutex mutex_;
+  WorkerStatus status_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace tocsin::correlation
