@@ -1,6 +1,5 @@
 #include "services/report/intake.h"
 
-#include <array>
 #include <utility>
 
 #include "lib/base/status.h"
@@ -10,22 +9,19 @@
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/names.h"
 #include "lib/telemetry/trace.h"
-#include "services/report/io.h"
 
 namespace tocsin::report {
 namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kAdminTimeout{5'000};
-constexpr std::array<std::string_view, 3> kTopics = {kDetectionsTopic, kIncidentsTopic,
-                                                     kActivityTopic};
 
 telemetry::Counter Records(std::string_view topic, std::string_view outcome) {
   return telemetry::GetCounter("tocsin_report_records_total", "Records read, by topic and outcome.",
                                {{"topic", std::string(topic)}, {"outcome", std::string(outcome)}});
 }
 
-telemetry::Span ProcessSpan(const kafka::Record& record) {
+telemetry::Span ProcessSpan(const kafka::Record& record, const Topics& topics) {
   const auto header = [&](std::string_view name) {
     return record.headers.Find(name).value_or(std::string_view());
   };
@@ -41,7 +37,7 @@ telemetry::Span ProcessSpan(const kafka::Record& record) {
   span.SetAttribute(telemetry::kMessagingPartition, std::to_string(record.partition));
   span.SetAttribute(telemetry::kMessagingOffset, record.offset);
   span.SetAttribute(telemetry::kCloudEventsId, header(events::kHeaderId));
-  if (record.topic == kIncidentsTopic && record.key.has_value()) {
+  if (record.topic == topics.incidents && record.key.has_value()) {
     span.SetAttribute(telemetry::kMessagingConversationId, *record.key);
   }
   return span;
@@ -49,22 +45,22 @@ telemetry::Span ProcessSpan(const kafka::Record& record) {
 
 }  // namespace
 
-absl::StatusOr<Arrival> Decode(const kafka::Record& record) {
+absl::StatusOr<Arrival> Decode(const kafka::Record& record, const Topics& topics) {
   TOCSIN_ASSIGN_OR_RETURN(const events::Event event, events::FromRecord(record));
-  if (record.topic == kDetectionsTopic) {
+  if (record.topic == topics.detections) {
     DetectionArrived arrived;
     TOCSIN_RETURN_IF_ERROR(events::ParseOwn(event, arrived.detection));
     if (arrived.detection.id().empty()) return InvalidArgument("a detection without an id");
     return arrived;
   }
-  if (record.topic == kIncidentsTopic) {
+  if (record.topic == topics.incidents) {
     IncidentArrived arrived;
     TOCSIN_RETURN_IF_ERROR(events::ParseOwn(event, arrived.incident));
     if (arrived.incident.id().empty()) return InvalidArgument("an incident without an id");
     arrived.time = record.timestamp;
     return arrived;
   }
-  if (record.topic == kActivityTopic) {
+  if (record.topic == topics.activity) {
     ActivityArrived arrived;
     TOCSIN_RETURN_IF_ERROR(events::ParseOwn(event, arrived.activity));
     if (arrived.activity.id().empty() || arrived.activity.incident_id().empty()) {
@@ -81,10 +77,11 @@ Intake::Intake(kafka::Consumer& consumer, kafka::Admin& admin, ReportStore& stor
       admin_(admin),
       store_(store),
       told_(std::move(told)),
-      options_(options),
+      options_(std::move(options)),
+      topics_{options_.topics.detections, options_.topics.incidents, options_.topics.activity},
       seconds_(telemetry::GetHistogram("tocsin_report_apply_seconds",
                                        "Storing one batch of records and its offsets.")) {
-  for (const std::string_view topic : kTopics) {
+  for (const std::string& topic : topics_) {
     applied_.emplace(topic, Records(topic, "applied"));
     invalid_.emplace(topic, Records(topic, "invalid"));
   }
@@ -129,15 +126,15 @@ absl::Status Intake::RunOnce() {
 
 absl::Status Intake::AssignPartitions() {
   std::vector<kafka::TopicPartition> partitions;
-  for (const std::string_view topic : kTopics) {
-    const auto count = admin_.PartitionCount(std::string(topic), kAdminTimeout);
+  for (const std::string& topic : topics_) {
+    const auto count = admin_.PartitionCount(topic, kAdminTimeout);
     if (count.status().code() == absl::StatusCode::kNotFound) {
       return Unavailable(
           Concat("the topic ", topic, " does not exist in Kafka. Create it: tocsin topics apply"));
     }
     TOCSIN_RETURN_IF_ERROR(count.status());
     for (std::int32_t partition = 0; partition < *count; ++partition) {
-      partitions.push_back({std::string(topic), partition});
+      partitions.push_back({topic, partition});
     }
   }
   // Partitions are never fewer; when there are as many as before, what is being read is right.
@@ -193,8 +190,8 @@ absl::Status Intake::StoreBatch(const kafka::Batch& batch) {
     next[record.where()] = record.offset + 1;
     // A tombstone: compaction may drop the incident from the log, it stays in the memory.
     if (!record.value.has_value()) continue;
-    telemetry::Span span = ProcessSpan(record);
-    absl::StatusOr<Arrival> arrival = Decode(record);
+    telemetry::Span span = ProcessSpan(record, options_.topics);
+    absl::StatusOr<Arrival> arrival = Decode(record, options_.topics);
     if (arrival.ok()) {
       arrivals.push_back(*std::move(arrival));
       ++applied[record.topic];

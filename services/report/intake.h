@@ -14,15 +14,17 @@
 #include "lib/kafka/admin.h"
 #include "lib/kafka/consumer.h"
 #include "lib/telemetry/metrics.h"
+#include "services/report/io.h"
 #include "services/report/report_store.h"
 
 namespace tocsin::report {
 
 // What a record of one of the three topics says. INVALID_ARGUMENT: it is none of ours; reading it
 // again will not help.
-absl::StatusOr<Arrival> Decode(const kafka::Record& record);
+absl::StatusOr<Arrival> Decode(const kafka::Record& record, const Topics& topics);
 
 struct IntakeOptions {
+  Topics topics = {};
   std::chrono::milliseconds poll{500};
   // Between attempts while Kafka or the database does not answer.
   std::chrono::milliseconds retry{1'000};
@@ -59,6 +61,7 @@ class Intake {
   ReportStore& store_;
   const Told told_;
   const IntakeOptions options_;
+  const std::vector<std::string> topics_;
   std::map<std::string, telemetry::Counter> applied_;
   std::map<std::string, telemetry::Counter> invalid_;
   telemetry::Histogram seconds_;

@@ -7,7 +7,7 @@
 // same id.
 #pragma once
 
-#include <string_view>
+#include <string>
 
 #include "lib/base/clock.h"
 #include "lib/events/registry_client.h"
@@ -18,9 +18,12 @@
 
 namespace tocsin::report {
 
-inline constexpr std::string_view kDetectionsTopic = "detections";
-inline constexpr std::string_view kIncidentsTopic = "incidents.correlated";
-inline constexpr std::string_view kActivityTopic = "incidents.activity";
+// Names of the topics; other ones in tests on a shared broker only.
+struct Topics {
+  std::string detections = "detections";
+  std::string incidents = "incidents.correlated";
+  std::string activity = "incidents.activity";
+};
 
 // Borrowed; must outlive what is built on it.
 struct Io {

@@ -1,7 +1,6 @@
 #include "services/report/outbox.h"
 
 #include <cstddef>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -10,7 +9,6 @@
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/names.h"
 #include "lib/telemetry/trace.h"
-#include "services/report/io.h"
 
 namespace tocsin::report {
 namespace {
@@ -24,7 +22,7 @@ Outbox::Outbox(ReportStore& store, kafka::Producer& producer, events::RegistryCl
     : store_(store),
       producer_(producer),
       registry_(registry),
-      options_(options),
+      options_(std::move(options)),
       sent_(telemetry::GetCounter("tocsin_report_activities_sent_total",
                                   "Activities confirmed by Kafka.")) {}
 
@@ -76,7 +74,7 @@ absl::Status Outbox::SendAll() {
   if (!topic_.has_value()) {
     TOCSIN_ASSIGN_OR_RETURN(
         topic_,
-        events::OwnTopic::Register(registry_, std::string(kActivityTopic),
+        events::OwnTopic::Register(registry_, options_.topic,
                                    incident::v1::IncidentActivity::descriptor(), "/tocsin/report"));
   }
 
@@ -88,14 +86,14 @@ absl::Status Outbox::SendAll() {
   const auto round = std::make_shared<Round>();
   for (const OutboxEntry& entry : entries) {
     auto span = std::make_shared<telemetry::Span>(
-        Concat("send ", kActivityTopic),
+        Concat("send ", options_.topic),
         telemetry::SpanOptions{
             .kind = telemetry::SpanKind::kProducer,
             .parent = telemetry::TraceContext::FromTraceparent(entry.traceparent)});
     span->SetAttribute(telemetry::kMessagingSystem, "kafka");
     span->SetAttribute(telemetry::kMessagingOperationName, "send");
     span->SetAttribute(telemetry::kMessagingOperationType, "send");
-    span->SetAttribute(telemetry::kMessagingDestination, kActivityTopic);
+    span->SetAttribute(telemetry::kMessagingDestination, options_.topic);
     span->SetAttribute(telemetry::kCloudEventsId, entry.activity.id());
     span->SetAttribute(telemetry::kMessagingConversationId, entry.activity.incident_id());
     {

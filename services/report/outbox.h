@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include "absl/status/status.h"
@@ -13,11 +14,13 @@
 #include "lib/events/registry_client.h"
 #include "lib/kafka/producer.h"
 #include "lib/telemetry/metrics.h"
+#include "services/report/io.h"
 #include "services/report/report_store.h"
 
 namespace tocsin::report {
 
 struct OutboxOptions {
+  std::string topic = Topics().activity;
   // Between two looks at the database, where nobody calls Wake.
   std::chrono::milliseconds pause{1'000};
 };
