@@ -361,6 +361,10 @@ int RunChosen(Choice& choice) {
 }  // namespace
 
 int Run(int argc, char** argv) {
+  // gRPC moves a lost connection on only while a thread waits in a call. Here are no other threads
+  // than those that wait, and they pause between two tries: so it must look by itself, and often,
+  // or finding a restarted gateway takes half a minute.
+  setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "100", /*overwrite=*/0);
   CLI::App app(
       "Tocsin turns streams of events into incidents that people act on.\n"
       "Commands talk to the system of the current profile, which `tocsin up` writes.",
