@@ -1,0 +1,330 @@
+#include "gateway/live/kafka_log.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "lib/base/status.h"
+#include "lib/base/text.h"
+#include "lib/events/event.h"
+#include "lib/telemetry/log.h"
+#include "lib/telemetry/metrics.h"
+#include "lib/telemetry/names.h"
+#include "lib/telemetry/trace.h"
+
+namespace tocsin::gateway {
+namespace {
+
+constexpr std::chrono::milliseconds kPoll{200};
+constexpr std::chrono::milliseconds kAsk{3'000};
+// Between looks at the cluster's topics, which also prove that it answers.
+constexpr std::chrono::seconds kDiscovery{5};
+constexpr std::chrono::seconds kDiscoveryWhileMissing{1};
+
+// One chunk; and how many are kept for others who ask for the same.
+constexpr std::size_t kChunkBytes = 1 << 20;
+constexpr std::size_t kChunkEntries = 2'000;
+constexpr std::size_t kCachedChunks = 32;
+constexpr std::chrono::seconds kChunkWait{5};
+
+void CountUnreadable(const LiveTopic& topic, const kafka::Record& record, const std::string& why) {
+  telemetry::GetCounter("tocsin_gateway_unreadable_records_total",
+                        "Records that could not be told to subscribers.", {{"topic", topic.name}})
+      .Increment();
+  telemetry::LogWarning("a record cannot be told to subscribers", {{"topic", record.topic},
+                                                                   {"partition", record.partition},
+                                                                   {"offset", record.offset},
+                                                                   {"reason", why}});
+}
+
+// What this process does with a record is a part of the record's story. Streams of events are told
+// as they are and would only flood the trace.
+void Trace(const LiveTopic& topic, const kafka::Record& record) {
+  if (topic.kind == live::v1::KIND_EVENT) return;
+  const auto parent = telemetry::TraceContext::FromTraceparent(
+      record.headers.Find(events::kHeaderTraceparent).value_or(""),
+      record.headers.Find(events::kHeaderTracestate).value_or(""));
+  if (!parent.valid()) return;
+  telemetry::Span span(Concat("process ", record.topic),
+                       {telemetry::SpanKind::kConsumer, parent, {}});
+  span.SetAttribute(telemetry::kMessagingSystem, "kafka");
+  span.SetAttribute(telemetry::kMessagingOperationName, "process");
+  span.SetAttribute(telemetry::kMessagingOperationType, "process");
+  span.SetAttribute(telemetry::kMessagingDestination, std::string_view(record.topic));
+  span.SetAttribute(telemetry::kMessagingPartition,
+                    std::string_view(std::to_string(record.partition)));
+  span.SetAttribute(telemetry::kMessagingOffset, record.offset);
+}
+
+}  // namespace
+
+LogTail::LogTail(LogStore& store, kafka::Admin& admin, ConsumerFactory make_consumer,
+                 Callbacks callbacks, const Clock& clock)
+    : store_(store),
+      admin_(admin),
+      make_consumer_(std::move(make_consumer)),
+      callbacks_(std::move(callbacks)),
+      clock_(clock) {}
+
+LogTail::~LogTail() { Stop(); }
+
+void LogTail::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void LogTail::Stop() {
+  stopping_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void LogTail::Run() {
+  SteadyTime next_discovery = clock_.SteadyNow();
+  while (!stopping_) {
+    if (clock_.SteadyNow() >= next_discovery) {
+      const absl::Status status = Discover();
+      callbacks_.health(status);
+      next_discovery = clock_.SteadyNow() +
+                       (status.ok() && !missing_topics_ ? kDiscovery : kDiscoveryWhileMissing);
+    }
+    if (consumer_ == nullptr || !assigned_) {
+      // Nothing to read yet. The admin's own waits keep this from spinning; a short one is added
+      // for errors that come at once.
+      Mutex mutex;
+      CondVar never;
+      MutexLock lock(mutex);
+      never.WaitFor(mutex, kPoll);
+      continue;
+    }
+    OnBatch(consumer_->Poll(kPoll));
+  }
+  if (consumer_ != nullptr) consumer_->Close();
+}
+
+absl::Status LogTail::Discover() {
+  if (consumer_ == nullptr) {
+    TOCSIN_ASSIGN_OR_RETURN(consumer_, make_consumer_());
+  }
+  TOCSIN_ASSIGN_OR_RETURN(const auto existing, admin_.ListTopics(kAsk));
+  missing_topics_ = false;
+  const std::vector<LiveTopic>& topics = store_.topics();
+  for (std::size_t i = 0; i < topics.size(); ++i) {
+    const auto found = existing.find(topics[i].name);
+    if (found == existing.end()) {
+      missing_topics_ = true;
+      continue;
+    }
+    const auto have = static_cast<std::int32_t>(std::count_if(
+        places_.begin(), places_.end(),
+        [&](const kafka::TopicPartition& place) { return place.topic == topics[i].name; }));
+    for (std::int32_t number = have; number < found->second.partitions; ++number) {
+      const kafka::TopicPartition where{topics[i].name, number};
+      // What exists when the gateway starts is history. What appears later is news from its first
+      // record.
+      TOCSIN_ASSIGN_OR_RETURN(const std::int64_t start,
+                              store_.known() ? consumer_->QueryBeginningOffset(where, kAsk)
+                                             : consumer_->QueryEndOffset(
+                                                   where, kafka::Isolation::kReadCommitted, kAsk));
+      store_.AddPartition(i, start);
+      places_.push_back(where);
+      assign_again_ = true;
+    }
+  }
+  if (assign_again_) {
+    kafka::Offsets from;
+    for (std::size_t i = 0; i < places_.size(); ++i) from[places_[i]] = store_.End(i);
+    TOCSIN_RETURN_IF_ERROR(consumer_->Assign(from));
+    assigned_ = true;
+    assign_again_ = false;
+    callbacks_.news(std::vector<bool>(topics.size(), true));
+  }
+  store_.SetKnown();
+  return absl::OkStatus();
+}
+
+std::int64_t LogTail::Index(const kafka::TopicPartition& where) const {
+  const auto found = std::find(places_.begin(), places_.end(), where);
+  return found == places_.end() ? -1 : found - places_.begin();
+}
+
+void LogTail::OnBatch(kafka::Batch batch) {
+  std::map<kafka::TopicPartition, std::vector<EntryPtr>> entries;
+  std::vector<bool> news(store_.topics().size(), false);
+  bool any = false;
+  for (const kafka::Record& record : batch.records) {
+    const std::int64_t index = Index(record.where());
+    if (index < 0) continue;
+    const std::size_t topic = store_.partition(static_cast<std::size_t>(index)).topic;
+    const LiveTopic& live_topic = store_.topics()[topic];
+    std::string why;
+    entries[record.where()].push_back(MakeEntry(live_topic, record, &why));
+    if (!why.empty()) CountUnreadable(live_topic, record, why);
+    Trace(live_topic, record);
+    news[topic] = true;
+    any = true;
+  }
+  for (const auto& [where, list] : entries) {
+    store_.Append(static_cast<std::size_t>(Index(where)), list, list.back()->offset + 1);
+  }
+  for (const auto& [where, end] : batch.ends) {
+    if (const std::int64_t index = Index(where); index >= 0) {
+      store_.Append(static_cast<std::size_t>(index), {}, end);
+    }
+  }
+  if (any) callbacks_.news(news);
+  for (const kafka::PollError& error : batch.errors) {
+    if (error.status.code() == absl::StatusCode::kOutOfRange && error.where.has_value()) {
+      OnOutOfRange(*error.where);
+    } else if (error.fatal) {
+      telemetry::LogError("the reader of the log cannot go on and is made anew",
+                          {{"error", error.status}});
+      // The next discovery makes another and assigns all partitions again.
+      consumer_ = nullptr;
+      assigned_ = false;
+      assign_again_ = true;
+      return callbacks_.health(error.status);
+    } else if (absl::IsUnavailable(error.status)) {
+      callbacks_.health(error.status);
+    } else {
+      telemetry::LogWarning("reading the log", {{"error", error.status}});
+    }
+  }
+}
+
+void LogTail::OnOutOfRange(const kafka::TopicPartition& where) {
+  const std::int64_t index = Index(where);
+  if (index < 0) return;
+  const auto begin = consumer_->QueryBeginningOffset(where, kAsk);
+  if (!begin.ok()) return callbacks_.health(begin.status());
+  telemetry::LogWarning("the log has moved away from where it was read; going on at its beginning",
+                        {{"topic", where.topic},
+                         {"partition", where.partition},
+                         {"position", store_.End(static_cast<std::size_t>(index))},
+                         {"beginning", *begin}});
+  store_.Restart(static_cast<std::size_t>(index), *begin);
+  if (const absl::Status status = consumer_->Seek(where, *begin); !status.ok()) {
+    callbacks_.health(status);
+  }
+  callbacks_.news(std::vector<bool>(store_.topics().size(), true));
+}
+
+KafkaReplayer::KafkaReplayer(const LogStore& store, ConsumerFactory make_consumer)
+    : store_(store), make_consumer_(std::move(make_consumer)) {}
+
+KafkaReplayer::~KafkaReplayer() { Stop(); }
+
+void KafkaReplayer::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void KafkaReplayer::Stop() {
+  std::deque<Request> dropped;
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    dropped.swap(requests_);
+    changed_.NotifyAll();
+  }
+  for (const Request& request : dropped) {
+    request.done(Unavailable("the gateway is stopping"));
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void KafkaReplayer::Read(std::size_t partition, std::int64_t from,
+                         std::function<void(absl::StatusOr<ChunkPtr>)> done) {
+  MutexLock lock(mutex_);
+  // Whoever asks now is ending, or will be told UNAVAILABLE by the edge.
+  if (stopping_) return;
+  requests_.push_back({partition, from, std::move(done)});
+  changed_.NotifyAll();
+}
+
+void KafkaReplayer::Run() {
+  for (;;) {
+    Request request;
+    {
+      MutexLock lock(mutex_);
+      while (requests_.empty() && !stopping_) changed_.Wait(mutex_);
+      if (stopping_) break;
+      request = std::move(requests_.front());
+      requests_.pop_front();
+    }
+    ChunkPtr cached = FindCached(request.partition, request.from);
+    if (cached != nullptr) {
+      request.done(std::move(cached));
+      continue;
+    }
+    auto chunk = Fetch(request.partition, request.from);
+    if (chunk.ok() && (*chunk)->found == Chunk::kWhole && !(*chunk)->entries.empty()) {
+      cache_.push_back({request.partition, *chunk});
+      if (cache_.size() > kCachedChunks) cache_.pop_front();
+    }
+    request.done(std::move(chunk));
+  }
+  if (consumer_ != nullptr) consumer_->Close();
+}
+
+ChunkPtr KafkaReplayer::FindCached(std::size_t partition, std::int64_t from) {
+  if (from == kEarliest) return nullptr;
+  for (const Cached& cached : cache_) {
+    if (cached.partition == partition && cached.chunk->from <= from && from < cached.chunk->to) {
+      return cached.chunk;
+    }
+  }
+  return nullptr;
+}
+
+absl::StatusOr<ChunkPtr> KafkaReplayer::Fetch(std::size_t partition, std::int64_t from) {
+  if (consumer_ == nullptr) {
+    TOCSIN_ASSIGN_OR_RETURN(consumer_, make_consumer_());
+  }
+  const LogStore::Partition id = store_.partition(partition);
+  const LiveTopic& topic = store_.topics()[id.topic];
+  const kafka::TopicPartition where{topic.name, id.number};
+  TOCSIN_ASSIGN_OR_RETURN(const std::int64_t begin, consumer_->QueryBeginningOffset(where, kAsk));
+  TOCSIN_ASSIGN_OR_RETURN(const std::int64_t end,
+                          consumer_->QueryEndOffset(where, kafka::Isolation::kReadCommitted, kAsk));
+  auto chunk = std::make_shared<Chunk>();
+  if (from != kEarliest && (from < begin || from > end)) {
+    chunk->found = from < begin ? Chunk::kGone : Chunk::kBeyondEnd;
+    chunk->from = from;
+    chunk->to = begin;
+    return ChunkPtr(std::move(chunk));
+  }
+  chunk->from = chunk->to = from == kEarliest ? begin : from;
+  if (chunk->from == end) return ChunkPtr(std::move(chunk));
+
+  TOCSIN_RETURN_IF_ERROR(consumer_->Assign({{where, chunk->from}}));
+  const SteadyTime deadline = std::chrono::steady_clock::now() + kChunkWait;
+  std::size_t bytes = 0;
+  while (chunk->to < end && chunk->entries.size() < kChunkEntries && bytes < kChunkBytes) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      if (!chunk->entries.empty()) break;
+      return Unavailable(
+          Concat(kafka::Describe(where), " gave nothing for ", kChunkWait.count(), " seconds"));
+    }
+    {
+      MutexLock lock(mutex_);
+      if (stopping_) return Unavailable("the gateway is stopping");
+    }
+    const kafka::Batch batch = consumer_->Poll(kPoll);
+    for (const kafka::Record& record : batch.records) {
+      if (record.where() != where) continue;
+      chunk->entries.push_back(MakeEntry(topic, record));
+      bytes += chunk->entries.back()->memory();
+      chunk->to = record.offset + 1;
+    }
+    if (const auto at_end = batch.ends.find(where); at_end != batch.ends.end()) {
+      chunk->to = std::max(chunk->to, at_end->second);
+    }
+    for (const kafka::PollError& error : batch.errors) {
+      if (error.fatal) consumer_ = nullptr;
+      if (error.status.code() == absl::StatusCode::kOutOfRange || error.fatal) {
+        return Unavailable(Message(error.status));
+      }
+    }
+  }
+  return ChunkPtr(std::move(chunk));
+}
+
+}  // namespace tocsin::gateway

@@ -1,0 +1,111 @@
+// The log in Kafka: one reader keeps the store filled from the end on, another reads again what
+// subscribers ask for below it. No consumer group: every gateway reads everything.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gateway/live/log_store.h"
+#include "gateway/live/replayer.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+#include "lib/kafka/admin.h"
+#include "lib/kafka/consumer.h"
+
+namespace tocsin::gateway {
+
+// Makes a consumer without a group, read_committed.
+using ConsumerFactory = std::function<absl::StatusOr<std::unique_ptr<kafka::Consumer>>()>;
+
+// Keeps the store filled.
+class LogTail {
+ public:
+  struct Callbacks {
+    // The store has something new in these topics (by index).
+    std::function<void(const std::vector<bool>& topics)> news;
+    // Kafka answers, or why not.
+    std::function<void(const absl::Status& status)> health;
+  };
+
+  // All references outlive it.
+  LogTail(LogStore& store, kafka::Admin& admin, ConsumerFactory make_consumer, Callbacks callbacks,
+          const Clock& clock);
+  // Joins the thread: some seconds at most when Kafka does not answer.
+  ~LogTail();
+
+  void Start();
+  void Stop();
+
+ private:
+  void Run();
+  absl::Status Discover();
+  void OnBatch(kafka::Batch batch);
+  void OnOutOfRange(const kafka::TopicPartition& where);
+  std::int64_t Index(const kafka::TopicPartition& where) const;
+
+  LogStore& store_;
+  kafka::Admin& admin_;
+  const ConsumerFactory make_consumer_;
+  const Callbacks callbacks_;
+  const Clock& clock_;
+  std::unique_ptr<kafka::Consumer> consumer_;
+  // By the store's index.
+  std::vector<kafka::TopicPartition> places_;
+  bool assigned_ = false;
+  // places_ has grown since.
+  bool assign_again_ = false;
+  bool missing_topics_ = false;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+// Reads chunks for subscribers, one after the other; those who ask for the same region share what
+// was read for the first of them.
+class KafkaReplayer final : public Replayer {
+ public:
+  KafkaReplayer(const LogStore& store, ConsumerFactory make_consumer);
+  ~KafkaReplayer() override;
+
+  void Start();
+  void Stop();
+
+  void Read(std::size_t partition, std::int64_t from,
+            std::function<void(absl::StatusOr<ChunkPtr>)> done) override;
+
+ private:
+  struct Request {
+    std::size_t partition;
+    std::int64_t from;
+    std::function<void(absl::StatusOr<ChunkPtr>)> done;
+  };
+  struct Cached {
+    std::size_t partition;
+    ChunkPtr chunk;
+  };
+
+  void Run();
+  ChunkPtr FindCached(std::size_t partition, std::int64_t from);
+  absl::StatusOr<ChunkPtr> Fetch(std::size_t partition, std::int64_t from);
+
+  const LogStore& store_;
+  const ConsumerFactory make_consumer_;
+  std::unique_ptr<kafka::Consumer> consumer_;
+  // Newest last.
+  std::deque<Cached> cache_;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<Request> requests_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace tocsin::gateway
