@@ -1,0 +1,48 @@
+// The streams of the packs, and their schemas as rules see them.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "google/protobuf/repeated_ptr_field.h"
+#include "lib/events/schema_cache.h"
+#include "lib/kafka/admin.h"
+#include "services/correlation/engine/rule_plan.h"
+#include "services/correlation/rules/compiled_rule.h"
+#include "tocsin/pack/v1/pack.pb.h"
+
+namespace tocsin::correlation {
+
+// `packs`: folders with a pack.yaml, or such files. INVALID_ARGUMENT names the file, or the stream
+// that two packs have.
+absl::StatusOr<std::vector<pack::v1::Stream>> LoadStreams(
+    const google::protobuf::RepeatedPtrField<std::string>& packs);
+
+StreamSpec ToSpec(const pack::v1::Stream& stream);
+
+// Streams with the newest schema that the registry has for them. Thread-safe; blocks for one call
+// to the registry at most.
+class RegistryStreams final : public StreamDirectory {
+ public:
+  // `schemas` must outlive it.
+  RegistryStreams(std::vector<pack::v1::Stream> streams, events::SchemaCache& schemas);
+
+  // NOT_FOUND: no pack has this stream. FAILED_PRECONDITION: it has no schema yet, or one without
+  // its message. UNAVAILABLE / DEADLINE_EXCEEDED: the registry does not answer.
+  absl::StatusOr<StreamInfo> Find(std::string_view topic) const override;
+  std::vector<std::string> Names() const override;
+
+ private:
+  std::map<std::string, pack::v1::Stream, std::less<>> streams_;
+  events::SchemaCache& schemas_;
+};
+
+// The internal topics of a stream with these repartition topics: its changelog and those.
+std::vector<kafka::TopicSpec> InternalTopics(const StreamSpec& stream,
+                                             const std::vector<std::string>& repartition_topics,
+                                             std::int32_t replication);
+
+}  // namespace tocsin::correlation

@@ -1,0 +1,280 @@
+#include "services/correlation/wiring.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "lib/base/status.h"
+#include "lib/base/stop_signal.h"
+#include "lib/base/text.h"
+#include "lib/config/duration.h"
+#include "lib/events/own_topic.h"
+#include "lib/events/registry_client.h"
+#include "lib/events/schema_cache.h"
+#include "lib/kafka/admin.h"
+#include "lib/kafka/consumer.h"
+#include "lib/kafka/producer.h"
+#include "lib/kafka/transactional_producer.h"
+#include "lib/rpc/channel.h"
+#include "lib/rpc/server.h"
+#include "lib/telemetry/log.h"
+#include "services/correlation/rule_keeper/rule_keeper.h"
+#include "services/correlation/rule_keeper/streams.h"
+#include "services/correlation/rules_service.h"
+#include "services/correlation/worker/worker_pool.h"
+#include "tocsin/correlation/v1/detection.pb.h"
+#include "tocsin/incident/v1/incident.pb.h"
+#include "tocsin/schema/v1/registry.grpc.pb.h"
+
+namespace tocsin::correlation {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kProbeTimeout{2'000};
+constexpr milliseconds kRetryPause{500};
+constexpr milliseconds kRulesPoll{100};
+constexpr std::chrono::seconds kProbeEvery{2};
+constexpr std::string_view kSource = "/tocsin/correlation";
+
+struct Settings {
+  kafka::Connection connection;
+  std::int32_t replication = -1;
+  std::vector<pack::v1::Stream> streams;
+  std::vector<std::string> worker_ids;
+  WorkerOptions worker;
+};
+
+class CorrelationProcess final : public process::Component {
+ public:
+  CorrelationProcess(Settings settings, std::unique_ptr<events::RegistryClient> registry,
+                     std::unique_ptr<events::SchemaCache> schemas,
+                     std::unique_ptr<kafka::Admin> admin, std::unique_ptr<kafka::Producer> producer,
+                     process::Runtime& runtime)
+      : runtime_(runtime),
+        settings_(std::move(settings)),
+        registry_(std::move(registry)),
+        schemas_(std::move(schemas)),
+        admin_(std::move(admin)),
+        producer_(std::move(producer)),
+        streams_(settings_.streams, *schemas_),
+        keeper_(KeeperIo(), {.replication = settings_.replication}),
+        service_(keeper_) {
+    for (const char* condition : {"kafka", "registry", "rules", "state"}) {
+      runtime_.readiness().Declare(condition);
+    }
+    runtime_.server().AddService<v1::RuleService>(service_);
+    control_ = std::thread([this] { Control(); });
+  }
+
+  ~CorrelationProcess() override { (void)Stop(runtime_.clock().SteadyNow()); }
+
+  void Drain() override { stop_.Stop(); }
+
+  absl::Status Stop(SteadyTime deadline) override {
+    stop_.Stop();
+    if (control_.joinable()) control_.join();
+    if (!workers_.Stop(deadline)) {
+      return DeadlineExceeded(
+          "a transaction was still under way; it is aborted by Kafka or completed by the next "
+          "start");
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  RuleKeeperIo KeeperIo() {
+    RuleKeeperIo io;
+    io.streams = &streams_;
+    io.admin = admin_.get();
+    io.producer = producer_.get();
+    io.make_consumer = [this] { return MakeConsumer({}); };
+    io.clock = &runtime_.clock();
+    io.running_epoch = [this] { return workers_.running_epoch(); };
+    return io;
+  }
+
+  absl::StatusOr<std::unique_ptr<kafka::Consumer>> MakeConsumer(
+      kafka::ConsumerOptions options) const {
+    options.connection = settings_.connection;
+    return kafka::MakeConsumer(std::move(options));
+  }
+
+  // --- the control thread ---
+
+  // Registry and Kafka first, then the rules to their end, then the workers; then it keeps the
+  // rules current and tells how things stand.
+  void Control() {
+    Retry("registry", [this] { return RegisterSchemas(); });
+    Retry("kafka", [this] { return FindTopics(); });
+    while (!stop_.stopped()) {
+      const absl::Status rules = keeper_.Poll(kRulesPoll);
+      Tell("rules", rules);
+      if (rules.ok() && !workers_.started()) StartWorkers();
+      const std::string problem = workers_.problem();
+      Tell("state", problem.empty() ? absl::OkStatus() : Unavailable(problem));
+      if (runtime_.clock().SteadyNow() >= next_probe_) {
+        Tell("kafka", admin_->Probe(kProbeTimeout));
+        next_probe_ = runtime_.clock().SteadyNow() + kProbeEvery;
+      }
+      if (!rules.ok()) stop_.WaitFor(kRetryPause);
+    }
+  }
+
+  template <typename Attempt>
+  void Retry(std::string_view condition, const Attempt& attempt) {
+    while (!stop_.stopped()) {
+      const absl::Status status = attempt();
+      Tell(condition, status);
+      if (status.ok()) return;
+      stop_.WaitFor(kRetryPause);
+    }
+  }
+
+  void Tell(std::string_view condition, const absl::Status& status) {
+    if (status.ok()) {
+      runtime_.readiness().Met(condition);
+    } else {
+      runtime_.readiness().NotMet(condition, Message(status));
+    }
+  }
+
+  absl::Status RegisterSchemas() {
+    const auto own = [this](std::string_view topic, const google::protobuf::Descriptor* message,
+                            std::optional<events::OwnTopic>& into) -> absl::Status {
+      if (into.has_value()) return absl::OkStatus();
+      TOCSIN_ASSIGN_OR_RETURN(into, events::OwnTopic::Register(*registry_, std::string(topic),
+                                                               message, std::string(kSource)));
+      return absl::OkStatus();
+    };
+    TOCSIN_RETURN_IF_ERROR(own(kDetectionsTopic, v1::Detection::descriptor(), detections_));
+    TOCSIN_RETURN_IF_ERROR(
+        own(kIncidentsTopic, tocsin::incident::v1::Incident::descriptor(), incidents_));
+    return own(kRulesTopic, tocsin::rule::v1::RuleVersion::descriptor(), rules_);
+  }
+
+  // The streams with the partitions that they really have.
+  absl::Status FindTopics() {
+    TOCSIN_ASSIGN_OR_RETURN(const auto topics, admin_->ListTopics(kProbeTimeout));
+    std::vector<StreamSpec> specs;
+    std::set<std::string> missing;
+    const auto need = [&](const std::string& topic) {
+      if (!topics.contains(topic)) missing.insert(topic);
+    };
+    for (const std::string_view topic : {kRulesTopic, kDetectionsTopic, kIncidentsTopic}) {
+      need(std::string(topic));
+    }
+    for (const pack::v1::Stream& stream : settings_.streams) {
+      StreamSpec spec = ToSpec(stream);
+      need(spec.topic);
+      need(spec.DeadLetterTopic());
+      if (spec.processed) need(spec.ProcessedTopic());
+      const auto found = topics.find(spec.topic);
+      if (found != topics.end()) spec.partitions = found->second.partitions;
+      specs.push_back(std::move(spec));
+    }
+    if (!missing.empty()) {
+      return FailedPrecondition(
+          Concat("these topics do not exist yet: ", Join({missing.begin(), missing.end()}, ", "),
+                 ". Make them with `tocsin topics apply`"));
+    }
+    keeper_.Start(std::move(specs), *rules_);
+    return absl::OkStatus();
+  }
+
+  void StartWorkers() {
+    WorkerOptions options = settings_.worker;
+    const auto schema = [](const events::OwnTopic& topic) {
+      return OutputSchema{topic.schema().id, topic.schema().message_indexes};
+    };
+    options.task.detection_schema = schema(*detections_);
+    options.task.incident_schema = schema(*incidents_);
+    options.task.source = kSource;
+    WorkerIo io;
+    io.rules = &keeper_;
+    io.clock = &runtime_.clock();
+    io.make_consumer = [this](kafka::ConsumerOptions consumer) {
+      return MakeConsumer(std::move(consumer));
+    };
+    io.make_producer = [this](std::string transactional_id) {
+      kafka::TransactionalProducerOptions producer;
+      producer.connection = settings_.connection;
+      producer.transactional_id = std::move(transactional_id);
+      return kafka::MakeTransactionalProducer(std::move(producer));
+    };
+    workers_.Start(settings_.worker_ids, options, io);
+  }
+
+  process::Runtime& runtime_;
+  const Settings settings_;
+  const std::unique_ptr<events::RegistryClient> registry_;
+  const std::unique_ptr<events::SchemaCache> schemas_;
+  const std::unique_ptr<kafka::Admin> admin_;
+  const std::unique_ptr<kafka::Producer> producer_;
+  const RegistryStreams streams_;
+  WorkerPool workers_;
+  RuleKeeper keeper_;
+  RulesService service_;
+  std::optional<events::OwnTopic> detections_;
+  std::optional<events::OwnTopic> incidents_;
+  std::optional<events::OwnTopic> rules_;
+  SteadyTime next_probe_{};
+  StopSignal stop_;
+  std::thread control_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<process::Component>> Wire(const v1::CorrelationConfig& config,
+                                                         process::Runtime& runtime) {
+  if (config.kafka().bootstrap_servers().empty()) {
+    return InvalidArgument("kafka.bootstrap_servers is not set: give host:port of a broker");
+  }
+  if (config.state_dir().empty()) {
+    return InvalidArgument("state_dir is not set: give a folder of this process alone");
+  }
+  Settings settings;
+  settings.connection.bootstrap_servers = config.kafka().bootstrap_servers();
+  settings.connection.client_id = "tocsin-correlation";
+  if (config.kafka().replication_factor() > 0) {
+    settings.replication = config.kafka().replication_factor();
+  }
+  TOCSIN_ASSIGN_OR_RETURN(settings.streams, LoadStreams(config.packs()));
+  settings.worker_ids.assign(config.worker_ids().begin(), config.worker_ids().end());
+  if (settings.worker_ids.empty()) settings.worker_ids = {"worker-0"};
+  if (std::set<std::string>(settings.worker_ids.begin(), settings.worker_ids.end()).size() !=
+      settings.worker_ids.size()) {
+    return InvalidArgument("worker_ids: a name stands there twice; each worker needs its own");
+  }
+  if (!config.group().empty()) settings.worker.group = config.group();
+  settings.worker.task.group = settings.worker.group;
+  settings.worker.state_folder = config.state_dir();
+  settings.worker.task.identity_age = config::DurationOr(
+      config.has_identity_age(), config.identity_age(), settings.worker.task.identity_age);
+  if (config.identity_count() > 0) settings.worker.task.identity_count = config.identity_count();
+  if (config.max_batch() > 0) {
+    settings.worker.max_batch = static_cast<std::size_t>(config.max_batch());
+  }
+
+  TOCSIN_ASSIGN_OR_RETURN(auto admin, kafka::MakeAdmin(settings.connection));
+  kafka::ProducerOptions producer_options;
+  producer_options.connection = settings.connection;
+  // A rule that is not stored by then is given up; its caller has waited long enough.
+  producer_options.message_timeout = std::chrono::seconds(30);
+  producer_options.close_timeout = milliseconds(500);
+  TOCSIN_ASSIGN_OR_RETURN(auto producer, kafka::MakeProducer(std::move(producer_options)));
+  TOCSIN_ASSIGN_OR_RETURN(auto channel, rpc::MakeChannel<schema::v1::SchemaRegistryService>(
+                                            config.registry(), runtime.config().tls()));
+  auto registry = events::MakeRegistryClient(std::move(channel));
+  auto schemas = events::MakeSchemaCache(*registry, runtime.clock());
+  return std::make_unique<CorrelationProcess>(std::move(settings), std::move(registry),
+                                              std::move(schemas), std::move(admin),
+                                              std::move(producer), runtime);
+}
+
+}  // namespace tocsin::correlation
