@@ -116,10 +116,11 @@ Outcome RegisterSchema(const Session& session, const SchemaFlags& flags) {
     wanted.emplace_back(flags.subject, std::move(text));
   }
   ListPrinter printer(session.flags().output, {"SUBJECT", "VERSION", "ID"}, Print);
-  for (const auto& [subject, text] : wanted) {
+  for (const auto& one : wanted) {
+    const std::string& subject = one.first;
     schema::v1::RegisterSchemaRequest request;
     request.set_subject(subject);
-    request.set_text(text);
+    request.set_text(one.second);
     TOCSIN_ASSIGN_OR_RETURN(
         const auto response,
         (Call<SchemaRegistryService, schema::v1::RegisterSchemaResponse>(

@@ -105,6 +105,10 @@ absl::Status Session::Explain(const absl::Status& status) const {
           Concat(Message(status),
                  "\nThe token of the current profile is used unless --token-file "
                  "or TOCSIN_TOKEN names another; `tocsin token` makes one."));
+    case absl::StatusCode::kPermissionDenied:
+      return PermissionDenied(Concat(Message(status),
+                                     "\nOn the machine that runs the system, `tocsin token --role "
+                                     "ROLE` prints a token with another role."));
     default:
       return status;
   }

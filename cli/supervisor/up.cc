@@ -152,10 +152,8 @@ absl::Status PickPorts(SystemPlan& plan) {
 
 class System {
  public:
-  System(const Session& session, const UpFlags& flags, UpPlan plan, Layout layout,
-         Narrator& narrator)
+  System(const Session& session, UpPlan plan, Layout layout, Narrator& narrator)
       : session_(session),
-        flags_(flags),
         plan_(std::move(plan)),
         layout_(std::move(layout)),
         narrator_(narrator),
@@ -461,7 +459,6 @@ class System {
   }
 
   const Session& session_;
-  const UpFlags& flags_;
   UpPlan plan_;
   const Layout layout_;
   Narrator& narrator_;
@@ -554,7 +551,7 @@ int RunSystem(const Session& session, const UpFlags& flags, UpPlan plan, const L
     return kExitConflict;
   }
   Supervisor::BlockSignals();
-  System system(session, flags, std::move(plan), layout, narrator);
+  System system(session, std::move(plan), layout, narrator);
   if (const absl::Status started = system.Start(); !started.ok()) {
     const int code = absl::IsCancelled(started) ? kExitInterrupted : kExitFailure;
     ready(code);

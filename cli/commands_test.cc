@@ -1,0 +1,369 @@
+// The commands against a gateway that stands in this test: what they send, how they print, what
+// they say and return when it goes wrong.
+#include "cli/commands.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <deque>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "cli/app.h"
+#include "cli/core/exit_code.h"
+#include "cli/output.h"
+#include "cli/watch.h"
+#include "lib/base/mutex.h"
+#include "lib/base/testing/status_matchers.h"
+#include "lib/base/text.h"
+#include "tocsin/correlation/v1/rules.grpc.pb.h"
+#include "tocsin/ingest/v1/ingest.grpc.pb.h"
+#include "tocsin/live/v1/live.grpc.pb.h"
+#include "tocsin/report/v1/report.grpc.pb.h"
+#include "tocsin/schema/v1/registry.grpc.pb.h"
+
+namespace tocsin::cli {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+std::string TokenOf(const grpc::ServerContext& context) {
+  const auto found = context.client_metadata().find("authorization");
+  return found == context.client_metadata().end()
+             ? ""
+             : std::string(found->second.data(), found->second.size());
+}
+
+class FakeIngest : public ingest::v1::IngestService::Service {
+ public:
+  grpc::Status PublishBatch(grpc::ServerContext* context,
+                            grpc::ServerReader<ingest::v1::PublishBatchRequest>* reader,
+                            ingest::v1::PublishBatchResponse* response) override {
+    MutexLock lock(mutex_);
+    tokens.insert(TokenOf(*context));
+    for (ingest::v1::PublishBatchRequest request; reader->Read(&request);) {
+      for (const auto& event : request.events()) {
+        ids.push_back(event.id().substr(event.id().find('#') + 1));
+        response->add_receipts()->set_id(event.id());
+      }
+    }
+    if (failures.empty()) return grpc::Status::OK;
+    const grpc::Status failure = failures.front();
+    failures.pop_front();
+    return failure;
+  }
+  grpc::Status Publish(grpc::ServerContext*, const ingest::v1::PublishRequest* request,
+                       ingest::v1::PublishResponse* response) override {
+    MutexLock lock(mutex_);
+    published.push_back(*request);
+    auto& receipt = *response->mutable_receipt();
+    receipt.set_id(request->event().id());
+    receipt.set_durability(ingest::v1::DURABILITY_QUORUM);
+    receipt.set_topic(request->stream());
+    receipt.set_partition(3);
+    receipt.set_offset(41);
+    return grpc::Status::OK;
+  }
+
+  std::vector<std::string> ids;
+  std::set<std::string> tokens;
+  std::deque<grpc::Status> failures;
+  std::vector<ingest::v1::PublishRequest> published;
+
+ private:
+  Mutex mutex_;
+};
+
+class FakeReport : public report::v1::ReportService::Service {
+ public:
+  grpc::Status ListIncidents(grpc::ServerContext*, const report::v1::ListIncidentsRequest* request,
+                             report::v1::ListIncidentsResponse* response) override {
+    requests.push_back(*request);
+    const int from = request->page_token().empty() ? 0 : std::stoi(request->page_token());
+    // Smaller pages than asked for, as a server may give.
+    const int until = std::min({total, from + request->page_size(), from + 2});
+    for (int i = from; i < until; ++i) {
+      auto& incident = *response->add_incidents();
+      incident.set_id(Concat("incident-", i));
+      incident.set_rule_id("area-surge");
+      incident.add_group_key("NORTH");
+      incident.mutable_last_detection_time()->set_seconds(1'452'859'260);
+    }
+    if (until < total) response->set_next_page_token(std::to_string(until));
+    return grpc::Status::OK;
+  }
+  grpc::Status Acknowledge(grpc::ServerContext*, const report::v1::AcknowledgeRequest* request,
+                           report::v1::AcknowledgeResponse* response) override {
+    if (!refusal.ok()) return refusal;
+    response->mutable_incident()->set_id(request->incident_id());
+    response->mutable_incident()->set_state(incident::v1::INCIDENT_STATE_ACKNOWLEDGED);
+    return grpc::Status::OK;
+  }
+
+  int total = 5;
+  std::vector<report::v1::ListIncidentsRequest> requests;
+  grpc::Status refusal;
+};
+
+class FakeRegistry : public schema::v1::SchemaRegistryService::Service {
+ public:
+  grpc::Status GetVersion(grpc::ServerContext*, const schema::v1::GetVersionRequest*,
+                          schema::v1::GetVersionResponse* response) override {
+    if (!refusal.ok()) return refusal;
+    response->mutable_schema()->set_text(
+        "syntax = \"proto3\"; package t; message Reading { string sensor = 1; int32 value = 2; }");
+    return grpc::Status::OK;
+  }
+  grpc::Status refusal;
+};
+
+class FakeLive : public live::v1::LiveService::Service {
+ public:
+  grpc::Status Subscribe(grpc::ServerContext* context, const live::v1::SubscribeRequest* request,
+                         grpc::ServerWriter<live::v1::SubscribeResponse>* writer) override {
+    {
+      MutexLock lock(mutex_);
+      cursors.push_back(request->cursor());
+    }
+    live::v1::SubscribeResponse heartbeat;
+    heartbeat.mutable_heartbeat();
+    writer->Write(heartbeat);
+    int at = request->cursor().empty() ? 0 : std::stoi(request->cursor());
+    for (int sent = 0; at < 3 && sent < 2; ++sent) {
+      live::v1::SubscribeResponse response;
+      response.mutable_incident()->set_id(Concat("incident-", at));
+      response.mutable_incident()->set_revision(1);
+      response.set_cursor(std::to_string(++at));
+      writer->Write(response);
+    }
+    if (at < 3) return {grpc::StatusCode::UNAVAILABLE, "the gateway stops"};
+    while (!context->IsCancelled()) std::this_thread::yield();
+    return grpc::Status::CANCELLED;
+  }
+
+  std::vector<std::string> Cursors() const {
+    MutexLock lock(mutex_);
+    return cursors;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::vector<std::string> cursors;
+};
+
+class CommandsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "tocsin-cmd-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    std::ofstream(folder_ / "token") << "the-token\n";
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    for (grpc::Service* const service :
+         std::initializer_list<grpc::Service*>{&ingest_, &report_, &registry_, &live_}) {
+      builder.RegisterService(service);
+    }
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+    g_stop_signal = 0;
+  }
+  void TearDown() override {
+    server_->Shutdown(std::chrono::system_clock::now());
+    std::filesystem::remove_all(folder_);
+  }
+
+  struct Ran {
+    int exit_code;
+    std::string out;
+    std::string err;
+  };
+  Ran Run(std::vector<std::string> words) {
+    words.insert(words.begin(), {"tocsin", "--gateway", Concat("127.0.0.1:", port_), "--token-file",
+                                 (folder_ / "token").string(), "--packs",
+                                 (std::filesystem::path(TOCSIN_SOURCE_DIR) / "packs").string()});
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
+    const int code = cli::Run(static_cast<int>(arguments.size()), arguments.data());
+    return {code, ::testing::internal::GetCapturedStdout(),
+            ::testing::internal::GetCapturedStderr()};
+  }
+
+  std::filesystem::path folder_;
+  int port_ = 0;
+  FakeIngest ingest_;
+  FakeReport report_;
+  FakeRegistry registry_;
+  FakeLive live_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_F(CommandsTest, ListsReadAllPagesUnlessLimited) {
+  const Ran all = Run({"incidents", "list", "-o", "json"});
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  const json array = json::parse(all.out);
+  ASSERT_TRUE(array.is_array());
+  EXPECT_EQ(array.size(), 5U);
+  EXPECT_EQ(array[4]["id"], "incident-4");
+  EXPECT_EQ(array[0]["groupKey"][0], "NORTH");
+  EXPECT_EQ(array[0]["lastDetectionTime"], "2016-01-15T12:01:00Z");
+  EXPECT_THAT(all.err, IsEmpty());
+
+  EXPECT_EQ(json::parse(Run({"incidents", "list", "-o", "json", "--limit", "3"}).out).size(), 3U);
+  EXPECT_EQ(report_.requests.back().page_size(), 1);
+  const Ran lines = Run({"incidents", "list", "--rule", "x", "-o", "jsonl"});
+  EXPECT_EQ(std::count(lines.out.begin(), lines.out.end(), '\n'), 5);
+  EXPECT_EQ(report_.requests.back().rule_id(), "x");
+  report_.total = 0;
+  EXPECT_EQ(Run({"incidents", "list", "-o", "json"}).out, "[]\n");
+}
+
+TEST_F(CommandsTest, TablesAreForPeople) {
+  report_.total = 1;
+  EXPECT_EQ(Run({"incidents", "list"}).out,
+            "INCIDENT    STATE  SEVERITY  RULE        KEY    DETECTIONS  LAST\n"
+            "incident-0  open   INFO      area-surge  NORTH  0           2016-01-15T12:01:00Z\n");
+}
+
+TEST_F(CommandsTest, ErrorsGiveCodesAndAdvice) {
+  EXPECT_EQ(Run({"incidents", "ack", "i-1", "--note", "on it"}).out,
+            "i-1  acknowledged  acknowledged\n");
+  report_.refusal = {grpc::StatusCode::PERMISSION_DENIED, "needs the role operator"};
+  Ran ran = Run({"incidents", "ack", "i-1"});
+  EXPECT_EQ(ran.exit_code, kExitNoRight);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("needs the role operator"), HasSubstr("tocsin token")));
+  report_.refusal = {grpc::StatusCode::FAILED_PRECONDITION, "it is RESOLVED"};
+  EXPECT_EQ(Run({"incidents", "ack", "i-1"}).exit_code, kExitConflict);
+  report_.refusal = {grpc::StatusCode::NOT_FOUND, "no such incident"};
+  EXPECT_EQ(Run({"incidents", "ack", "i-1"}).exit_code, kExitNotFound);
+  EXPECT_EQ(Run({"incidents", "list", "--state", "shut"}).exit_code, kExitFailure);
+  EXPECT_EQ(Run({"incidents", "lits"}).exit_code, kExitUsage);
+  EXPECT_EQ(Run({"incidents", "list", "-o", "xml"}).exit_code, kExitUsage);
+  EXPECT_EQ(Run({"rules", "list"}).exit_code, kExitFailure);  // UNIMPLEMENTED here
+
+  std::ofstream(folder_ / "token") << "\n";
+  ran = Run({"incidents", "list"});
+  EXPECT_EQ(ran.exit_code, kExitNoRight);
+  EXPECT_THAT(ran.err, HasSubstr("is empty"));
+  std::ofstream(folder_ / "token") << "the-token\n";
+  server_->Shutdown(std::chrono::system_clock::now());
+  ran = Run({"incidents", "list"});
+  EXPECT_EQ(ran.exit_code, kExitUnavailable);
+  EXPECT_THAT(ran.err, HasSubstr("`tocsin up` starts it"));
+}
+
+TEST_F(CommandsTest, ReplaySendsAgainAndEndsWell) {
+  std::ofstream(folder_ / "calls.csv") << "lat,lng,title,time,township,address\n"
+                                          "1,2,EMS: X,2016-01-15 12:02,N,A\n"
+                                          "1,2,EMS: X,2016-01-15 12:01,N,A\n"
+                                          "1,2,EMS: X,2016-01-15 12:03,N,A\n";
+  ingest_.failures = {{grpc::StatusCode::UNAVAILABLE, "kafka is away"}, grpc::Status::OK};
+  const Ran ran = Run({"replay", "--pack", "public-safety", "--csv",
+                       (folder_ / "calls.csv").string(), "--chunk", "2"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(ingest_.ids, ElementsAre("2", "1", "2", "1", "3"));
+  EXPECT_THAT(ingest_.tokens, ElementsAre("Bearer the-token"));
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("kafka is away"), HasSubstr("3 of 3 rows acknowledged"),
+                             HasSubstr("1 calls made again")));
+  EXPECT_THAT(ran.out, IsEmpty());
+}
+
+TEST_F(CommandsTest, ReplaySaysWhichRowsWereRefused) {
+  std::ofstream(folder_ / "calls.csv") << "lat,lng,title,time,township,address\n"
+                                          "1,2,EMS: X,2016-01-15 12:02,N,A\n"
+                                          "1,2,EMS: X,noon,N,A\n";
+  const Ran ran =
+      Run({"replay", "--pack", "public-safety", "--csv", (folder_ / "calls.csv").string()});
+  EXPECT_EQ(ran.exit_code, kExitPartial);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("row 2: line 3: 'noon'"), HasSubstr("1 refused")));
+  std::ofstream(folder_ / "other.csv") << "a,b\n1,2\n";
+  const Ran other =
+      Run({"replay", "--pack", "public-safety", "--csv", (folder_ / "other.csv").string()});
+  EXPECT_EQ(other.exit_code, kExitFailure);
+  EXPECT_THAT(other.err, AllOf(HasSubstr("other.csv"), HasSubstr("needs the columns")));
+}
+
+TEST_F(CommandsTest, PublishBuildsTheMessageOfTheRegistry) {
+  const Ran ran = Run({"publish", "--stream", "iot.readings", "--data",
+                       R"({"sensor":"s1","value":7})", "--key", "s1", "--time",
+                       "2016-01-15T12:01:00Z", "--id", "e-1", "--severity", "high", "-o", "jsonl"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(json::parse(ran.out)["offset"], "41");
+  ASSERT_EQ(ingest_.published.size(), 1U);
+  const auto& event = ingest_.published[0].event();
+  EXPECT_EQ(event.type(), "t.Reading");
+  EXPECT_EQ(event.id(), "e-1");
+  EXPECT_EQ(event.binary_data(), std::string("\x0a\x02s1\x10\x07"));
+  EXPECT_EQ(event.attributes().at("partitionkey").ce_string(), "s1");
+  EXPECT_EQ(event.attributes().at("time").ce_string(), "2016-01-15T12:01:00Z");
+  EXPECT_EQ(event.attributes().at("severitytext").ce_string(), "high");
+
+  const Ran bad = Run({"publish", "--stream", "iot.readings", "--data", R"({"sensr":"s1"})"});
+  EXPECT_EQ(bad.exit_code, kExitFailure);
+  EXPECT_THAT(bad.err, HasSubstr("sensr"));
+}
+
+TEST_F(CommandsTest, PublishKnowsAPacksSchemaWhereItMayNotReadTheRegistry) {
+  registry_.refusal = {grpc::StatusCode::PERMISSION_DENIED, "needs the role schema.read"};
+  const Ran ran = Run({"publish", "--stream", "alerts.raw", "--data", R"({"township":"N"})"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ingest_.published[0].event().type(), "tocsin.packs.publicsafety.v1.Alert");
+  const Ran unknown = Run({"publish", "--stream", "alerts.rwa", "--data", "{}"});
+  EXPECT_EQ(unknown.exit_code, kExitNotFound);
+  EXPECT_THAT(unknown.err, HasSubstr("did you mean 'alerts.raw'?"));
+}
+
+TEST_F(CommandsTest, WatchGoesOnBehindTheLastChange) {
+  const Ran ran = Run({"incidents", "watch", "--count", "3", "-o", "jsonl"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  std::vector<std::string> ids;
+  for (const std::string& line : Split(ran.out, '\n')) {
+    if (!line.empty()) ids.push_back(json::parse(line)["incident"]["id"]);
+  }
+  EXPECT_THAT(ids, ElementsAre("incident-0", "incident-1", "incident-2"));
+  EXPECT_THAT(live_.Cursors(), ElementsAre("", "2"));
+  EXPECT_THAT(ran.err, HasSubstr("the gateway stops"));
+}
+
+TEST_F(CommandsTest, WatchEndsWhenAskedTo) {
+  std::thread stopper([this] {
+    while (live_.Cursors().size() < 2) std::this_thread::yield();
+    g_stop_signal = SIGINT;
+  });
+  EXPECT_EQ(Run({"incidents", "watch"}).exit_code, kExitInterrupted);
+  stopper.join();
+}
+
+TEST(OutputTest, TablesCountLettersNotBytes) {
+  EXPECT_EQ(FormatTable({"A", "B"}, {{"→", "x"}, {"ab", ""}}), "A   B\n→   x\nab  \n");
+}
+
+TEST(OutputTest, ChangesAreOneLine) {
+  live::v1::SubscribeResponse response;
+  auto& incident = *response.mutable_incident();
+  incident.set_id("i-1");
+  incident.set_rule_id("area-surge");
+  incident.add_group_key("NORTH");
+  incident.set_severity(event::v1::SEVERITY_HIGH);
+  incident.set_revision(1);
+  incident.mutable_last_detection_time()->set_seconds(1'452'859'260);
+  EXPECT_EQ(ChangeText(response),
+            "2016-01-15T12:01:00Z  HIGH      area-surge        NORTH  opened  i-1\n");
+  incident.set_revision(2);
+  incident.set_detection_count(2);
+  EXPECT_THAT(ChangeText(response), HasSubstr("grew to 2 detections"));
+}
+
+}  // namespace
+}  // namespace tocsin::cli
