@@ -41,6 +41,18 @@ using notification::v1::NotificationService;
 using report::v1::ReportService;
 using schema::v1::SchemaRegistryService;
 
+// The method table is read from the generated descriptors. They lie in static libraries, and the
+// linker leaves out what nobody names: one message of each contract keeps its file. Health comes
+// with lib/rpc.
+void LinkContracts() {
+  google::protobuf::LinkMessageReflection<ingest::v1::PublishRequest>();
+  google::protobuf::LinkMessageReflection<schema::v1::RegisterSchemaRequest>();
+  google::protobuf::LinkMessageReflection<correlation::v1::ApplyRuleRequest>();
+  google::protobuf::LinkMessageReflection<report::v1::ListIncidentsRequest>();
+  google::protobuf::LinkMessageReflection<notification::v1::ListNotificationsRequest>();
+  google::protobuf::LinkMessageReflection<live::v1::SubscribeRequest>();
+}
+
 constexpr std::string_view kDefaultListen = "127.0.0.1:8080";
 constexpr std::int64_t kDefaultRingBytes = std::int64_t{64} << 20;
 constexpr std::chrono::seconds kDefaultHeartbeat{15};
@@ -129,6 +141,7 @@ class Gateway final : public process::Component {
         }) {}
 
   absl::Status Start(const v1::GatewayConfig& config) {
+    LinkContracts();
     const auto& pool = *google::protobuf::DescriptorPool::generated_pool();
     MethodTable methods;
     const auto add = [&](const char* service, std::shared_ptr<CallHandler> handler) {
