@@ -499,12 +499,12 @@ class Task::Batch {
 
     std::vector<std::string> key_parts = {spec.id()};
     key_parts.insert(key_parts.end(), group_key.begin(), group_key.end());
-    WriteOwn(OutputKind::kDetection, kDetectionsTopic, JoinKey(key_parts),
+    WriteOwn(OutputKind::kDetection, options_.detections_topic, JoinKey(key_parts),
              options_.detection_schema, detection, detection.id(), last.time(), spec.severity(),
              firing);
-    WriteOwn(OutputKind::kIncident, kIncidentsTopic, incident.id(), options_.incident_schema,
-             incident, Concat(incident.id(), '/', incident.revision()), last.time(),
-             spec.severity(), firing);
+    WriteOwn(OutputKind::kIncident, options_.incidents_topic, incident.id(),
+             options_.incident_schema, incident, Concat(incident.id(), '/', incident.revision()),
+             last.time(), spec.severity(), firing);
   }
 
   void WriteOwn(OutputKind kind, std::string_view topic, const std::string& key,

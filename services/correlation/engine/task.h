@@ -58,6 +58,8 @@ struct OutputSchema {
 struct TaskOptions {
   OutputSchema detection_schema;
   OutputSchema incident_schema;
+  std::string detections_topic{kDetectionsTopic};
+  std::string incidents_topic{kIncidentsTopic};
   // ce_source of detections and incidents.
   std::string source = "/tocsin/correlation";
   // Consumer group, for the headers of dead letters.

@@ -148,15 +148,18 @@ std::vector<RuleSpec> PublicSafetyRules() {
 }
 
 std::shared_ptr<const RulePlan> MakePlan(const std::vector<RuleSpec>& rules,
-                                         std::int32_t partitions) {
-  StreamSpec stream;
-  stream.topic = "calls.raw";
-  stream.partitions = partitions;
-  stream.message_type = "test.Call";
-  stream.processed = true;
+                                         std::int32_t partitions, std::string stream) {
+  StreamSpec spec;
+  spec.topic = stream;
+  spec.partitions = partitions;
+  spec.message_type = "test.Call";
+  spec.processed = true;
   std::vector<RuleEntry> entries;
-  for (const RuleSpec& rule : rules) entries.push_back({MakeRule(rule), 1});
-  return RulePlan::Make(stream, entries);
+  for (RuleSpec rule : rules) {
+    rule.stream = stream;
+    entries.push_back({MakeRule(std::move(rule)), 1});
+  }
+  return RulePlan::Make(spec, entries);
 }
 
 std::vector<Call> RandomCalls(std::uint64_t seed, std::size_t count) {

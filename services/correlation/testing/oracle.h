@@ -46,9 +46,8 @@ std::vector<RuleSpec> PublicSafetyRules();
 RuleSpec MakeSpec(std::string id, std::string key, std::string count_field, std::int64_t at_least,
                   std::chrono::minutes timespan, std::chrono::minutes join_within);
 
-// Over calls.raw.
 std::shared_ptr<const RulePlan> MakePlan(const std::vector<RuleSpec>& rules,
-                                         std::int32_t partitions);
+                                         std::int32_t partitions, std::string stream = "calls.raw");
 
 // In the order of time. Many in one minute, places that lie in two townships, long gaps.
 std::vector<Call> RandomCalls(std::uint64_t seed, std::size_t count);
