@@ -51,8 +51,7 @@ void TransactionWatch::ConnectionTrouble(std::string_view what) {
 void TransactionWatch::Statistics(std::int64_t troubles) {
   MutexLock lock(mutex_);
   if (troubles > troubles_ && open_since_statistics_) {
-    Note(Concat(troubles - troubles_,
-                " requests were repeated, timed out or lost their connection"));
+    Note(Concat(troubles - troubles_, " requests timed out or lost their connection"));
   }
   troubles_ = troubles;
   open_since_statistics_ = open_;
@@ -83,8 +82,7 @@ void TransactionWatch::Note(std::string reason) {
 }
 
 std::int64_t TroublesInStatistics(std::string_view json) {
-  constexpr std::array<std::string_view, 3> kNames{"\"req_timeouts\"", "\"disconnects\"",
-                                                   "\"txretries\""};
+  constexpr std::array<std::string_view, 2> kNames{"\"req_timeouts\"", "\"disconnects\""};
   std::int64_t sum = 0;
   for (const std::string_view name : kNames) sum += SumOf(json, name);
   return sum;

@@ -48,8 +48,10 @@ class TransactionWatch {
 };
 
 // The sum of all numbers that stand behind `"name":` in a statistics document, for the names
-// req_timeouts, disconnects and txretries of its brokers. Total: text that is no such document
-// gives 0.
+// req_timeouts and disconnects of its brokers. Not txretries: a request is repeated after one of
+// those two, which count already, or after an answer that says that nothing was done (coordinators
+// give it all the time while they write the markers of the transaction before), which leaves no
+// doubt. Total: text that is no such document gives 0.
 std::int64_t TroublesInStatistics(std::string_view json);
 
 }  // namespace tocsin::kafka::internal
