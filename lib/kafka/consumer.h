@@ -112,8 +112,11 @@ class Consumer {
   virtual absl::Status Assign(const Offsets& from) = 0;
 
   // Waits at most `timeout` for the first thing to report, then takes what else is at hand, up to
-  // `max_batch` records. May call the rebalance listener, and takes as long as that takes; for a
-  // new assignment it asks the coordinator for the committed offsets, at most 10 s at a time.
+  // `max_batch` records. May call the rebalance listener, and takes as long as that takes. For a
+  // new assignment it asks the coordinator for the committed offsets, for at most 1 s at a time,
+  // and gives no partition before it knows them: offsets that are pending in the transaction of a
+  // dead predecessor hold it up until that is aborted. So call TransactionalProducer::Init (which
+  // aborts it) before the first Poll, or else it waits for the transaction's timeout.
   virtual Batch Poll(std::chrono::milliseconds timeout) = 0;
 
   // The next Poll continues here. Records already handed out stay handed out. The partition must be

@@ -473,6 +473,33 @@ TEST_F(ContractTest, OffsetsAreCommittedWithTheTransactionOrNotAtAll) {
               ElementsAre(Pair(TopicPartition{input, 0}, 1)));
 }
 
+TEST_F(ContractTest, AnHeirStartsOnlyWhenOffsetsThatArePendingAreDecided) {
+  const std::string input = Topic();
+  const std::string group = cluster_->UniqueName("group");
+  const std::string id = cluster_->UniqueName("tx");
+  Send({.topic = input, .value = "1"});
+  Send({.topic = input, .value = "2"});
+  auto dies = cluster_->MakeTransactionalProducer(id);
+  {
+    auto consumer = cluster_->MakeConsumer({.group = group, .instance_id = "w"});
+    ASSERT_THAT(consumer->Subscribe({input}, nullptr), IsOk());
+    PollRecords(*consumer, 2);
+    ASSERT_THAT(consumer->Commit({{{input, 0}, 1}}), IsOk());
+    ExpectOk(dies->Init());
+    ExpectOk(dies->Begin());
+    ExpectOk(dies->SendOffsets({{{input, 0}, 2}}, *consumer));
+  }
+  Listener listener;
+  auto heir = cluster_->MakeConsumer({.group = group, .instance_id = "w"});
+  ASSERT_THAT(heir->Subscribe({input}, &listener), IsOk());
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(heir->Poll(milliseconds(100)).records, IsEmpty());
+  EXPECT_EQ(listener.times_assigned, 0);
+  // The heir's producer aborts what is open.
+  ExpectOk(cluster_->MakeTransactionalProducer(id)->Init());
+  EXPECT_THAT(Values(PollToEnd(*heir)), ElementsAre("2"));
+  EXPECT_EQ(listener.assigned[0].committed, 1);
+}
+
 TEST_F(ContractTest, OffsetsOfAGroupThatHasMovedOnAskForAnAbort) {
   const std::string input = Topic(2);
   const std::string group = cluster_->UniqueName("group");

@@ -15,6 +15,10 @@
 #include "absl/status/statusor.h"
 #include "lib/kafka/types.h"
 
+namespace tocsin::kafka {
+class Producer;
+}
+
 namespace tocsin::kafka::internal {
 
 template <auto Destroy>
@@ -89,6 +93,9 @@ Record ToRecord(const rd_kafka_message_t& message);
 // Hands a record to the client's queue without copying its value: `value` must stay until the
 // delivery report that carries `opaque`.
 rd_kafka_resp_err_t Enqueue(rd_kafka_t* client, const OutgoingRecord& record, void* opaque);
+
+// The client that a producer of MakeProducer uses now; for tests that break it.
+rd_kafka_t* HandleOf(Producer& producer);
 
 // Asks any broker for metadata.
 absl::Status ProbeCluster(rd_kafka_t* client, std::chrono::milliseconds timeout);

@@ -23,7 +23,8 @@ using internal::PartitionListPtr;
 using internal::QueuePtr;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kCommittedTimeout{10'000};
+// Offsets that are pending in somebody's transaction are waited for; the next Poll goes on waiting.
+constexpr milliseconds kCommittedTimeout{1'000};
 constexpr milliseconds kCommitTimeout{10'000};
 constexpr milliseconds kSeekTimeout{5'000};
 constexpr milliseconds kCloseTimeout{10'000};

@@ -118,6 +118,8 @@ class RdProducer final : public Producer {
     return outstanding_;
   }
 
+  rd_kafka_t* handle() const { return Current()->handle; }
+
  private:
   struct Pending {
     OutgoingRecord record;
@@ -234,6 +236,10 @@ class RdProducer final : public Producer {
 };
 
 }  // namespace
+
+rd_kafka_t* internal::HandleOf(Producer& producer) {
+  return dynamic_cast<RdProducer&>(producer).handle();
+}
 
 absl::StatusOr<std::unique_ptr<Producer>> MakeProducer(ProducerOptions options) {
   TOCSIN_ASSIGN_OR_RETURN(std::shared_ptr<Client> client, MakeClient(options));

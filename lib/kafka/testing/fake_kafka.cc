@@ -566,6 +566,7 @@ class FakeConsumer final : public Consumer {
     if (options_.group.empty()) return FailedPrecondition("this consumer has no group (fake)");
     MutexLock lock(state_->mutex);
     TOCSIN_RETURN_IF_ERROR(state_->TakeStatus(Step::kCommitted));
+    if (Pending(partitions)) return Unavailable("offsets are pending in a transaction (fake)");
     return CommittedOf(partitions);
   }
 
@@ -651,6 +652,19 @@ class FakeConsumer final : public Consumer {
     return absl::OkStatus();
   }
 
+  // Has an open transaction sent offsets for these? Then nobody is told the older ones.
+  bool Pending(const std::vector<TopicPartition>& partitions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_->mutex) {
+    if (options_.isolation == Isolation::kReadUncommitted) return false;
+    for (const auto& [id, transaction] : state_->transactions) {
+      if (!transaction.open || transaction.group != options_.group) continue;
+      for (const TopicPartition& where : partitions) {
+        if (transaction.sent.contains(where)) return true;
+      }
+    }
+    return false;
+  }
+
   Offsets CommittedOf(const std::vector<TopicPartition>& partitions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_->mutex) {
     Offsets committed;
@@ -706,7 +720,10 @@ class FakeConsumer final : public Consumer {
         DealIfAllReady(group);
       }
       if (!group.stable || assigned_) return take_away;
-      if (!state_->TakeStatus(Step::kCommitted).ok()) return take_away;  // the next Poll asks again
+      // The next Poll asks again.
+      if (!state_->TakeStatus(Step::kCommitted).ok() || Pending(member.assignment)) {
+        return take_away;
+      }
       const Offsets committed = CommittedOf(member.assignment);
       places_.clear();
       for (const TopicPartition& where : member.assignment) {

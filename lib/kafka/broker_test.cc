@@ -1,0 +1,109 @@
+// What only a real broker can show: a killed process, a fatal error of the client library.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <future>
+
+#include "lib/base/testing/status_matchers.h"
+#include "lib/kafka/consumer.h"
+#include "lib/kafka/producer.h"
+#include "lib/kafka/rd.h"
+#include "lib/kafka/testing/broker.h"
+#include "lib/kafka/transactional_producer.h"
+
+namespace tocsin::kafka::testing {
+namespace {
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+
+constexpr seconds kPatience{30};
+
+std::vector<std::string> Read(const std::string& topic, std::size_t count, milliseconds patience) {
+  auto consumer = MakeConsumer({.connection = BrokerConnection()}).value();
+  EXPECT_THAT(consumer->Assign({{{topic, 0}, 0}}), IsOk());
+  std::vector<std::string> values;
+  const SteadyTime deadline = Clock::Real().SteadyNow() + patience;
+  while (values.size() < count && Clock::Real().SteadyNow() < deadline) {
+    for (const Record& record : consumer->Poll(milliseconds(100)).records) {
+      values.push_back(record.value.value_or("(null)"));
+    }
+  }
+  return values;
+}
+
+// Begins a transaction, writes "ghost", tells its parent, and waits to be killed.
+[[noreturn]] void RunGhost(const std::string& topic, int told) {
+  auto producer = MakeTransactionalProducer({.connection = BrokerConnection("ghost"),
+                                             .transactional_id = UniqueName("ghost"),
+                                             .transaction_timeout = seconds(2)})
+                      .value();
+  bool good = producer->Init().ok() && producer->Begin().ok() &&
+              producer->Produce({.topic = topic, .value = "ghost"}).ok();
+  auto reader = MakeConsumer({.connection = BrokerConnection("ghost"),
+                              .isolation = Isolation::kReadUncommitted})
+                    .value();
+  // Kill it only when the broker has the record.
+  while (good &&
+         reader->QueryEndOffset({topic, 0}, Isolation::kReadUncommitted, kPatience).value_or(1) ==
+             0) {
+  }
+  good = good && write(told, "x", 1) == 1;
+  for (;;) pause();
+}
+
+TEST(BrokerTest, TheTransactionOfAKilledProcessIsAbortedAfterItsTimeout) {
+  const std::string topic = UniqueTopic("killed");
+  std::array<int, 2> pipe_ends{};
+  ASSERT_EQ(pipe(pipe_ends.data()), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) RunGhost(topic, pipe_ends[1]);
+  char byte = 0;
+  ASSERT_EQ(read(pipe_ends[0], &byte, 1), 1);
+  kill(child, SIGKILL);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+
+  auto producer = MakeProducer({.connection = BrokerConnection()}).value();
+  ASSERT_THAT(producer->Produce({.topic = topic, .value = "behind"}, nullptr), IsOk());
+  ASSERT_THAT(producer->Flush(kPatience), IsOk());
+  const SteadyTime start = Clock::Real().SteadyNow();
+  EXPECT_THAT(Read(topic, 1, kPatience), ElementsAre("behind"));
+  // 2 s of transaction timeout, and the coordinator looks every second.
+  EXPECT_LT(Clock::Real().SteadyNow() - start, seconds(8));
+}
+
+TEST(BrokerTest, AProducerWithAFatalErrorIsReplacedAndGoesOn) {
+  const std::string topic = UniqueTopic("fatal");
+  auto producer = MakeProducer({.connection = BrokerConnection()}).value();
+  std::promise<absl::Status> first;
+  ASSERT_THAT(producer->Produce({.topic = topic, .value = "1"},
+                                [&](const auto& outcome) { first.set_value(outcome.status()); }),
+              IsOk());
+  ASSERT_THAT(first.get_future().get(), IsOk());
+
+  rd_kafka_t* const broken = internal::HandleOf(*producer);
+  ASSERT_EQ(rd_kafka_test_fatal_error(broken, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                                      "made by a test"),
+            RD_KAFKA_RESP_ERR_NO_ERROR);
+  absl::Status taken;
+  std::promise<absl::Status> second;
+  const SteadyTime deadline = Clock::Real().SteadyNow() + kPatience;
+  do {
+    taken = producer->Produce({.topic = topic, .value = "2"},
+                              [&](const auto& outcome) { second.set_value(outcome.status()); });
+    if (!taken.ok()) {
+      EXPECT_THAT(taken, StatusIs(absl::StatusCode::kUnavailable));
+    }
+  } while (!taken.ok() && Clock::Real().SteadyNow() < deadline);
+  ASSERT_THAT(taken, IsOk());
+  EXPECT_THAT(second.get_future().get(), IsOk());
+  EXPECT_NE(internal::HandleOf(*producer), broken);
+  EXPECT_THAT(Read(topic, 2, kPatience), ElementsAre("1", "2"));
+}
+
+}  // namespace
+}  // namespace tocsin::kafka::testing
