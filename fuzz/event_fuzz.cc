@@ -39,14 +39,14 @@ tocsin::kafka::Record AsRead(const Event& event) {
 }
 
 void RoundTrip(Event event) {
-  const auto by_grpc = FromCloudEvent(ToCloudEvent(event), kReceived);
+  const auto by_grpc = tocsin::events::FromCloudEvent(ToCloudEvent(event), kReceived);
   // The envelope's own attributes count too, so that an event at the limit may be over it here.
   if (by_grpc.ok()) CheckSame(*by_grpc, event);
   if (event.schema_id.value() < 1) {
     event.schema_id = tocsin::schema::SchemaId(1);
     event.message_indexes = {0};
   }
-  const auto by_kafka = FromRecord(AsRead(event));
+  const auto by_kafka = tocsin::events::FromRecord(AsRead(event));
   if (by_kafka.ok()) CheckSame(*by_kafka, event);
 }
 
