@@ -86,7 +86,7 @@ class TraceTest(unittest.TestCase):
             self.assertEqual(len({span["trace"] for span in first}), 2)
             own_trace = told["trace"]
             other = [span["span"] for span in first if span["trace"] != own_trace]
-            linked = {link for span in list(spans.values()) if span["trace"] == own_trace
+            linked = {link for span in list(spans.spans.values()) if span["trace"] == own_trace
                       and span["service"] == "correlation" for link in span["links"]}
             ways_of_linked = [spans.way_up(spans.spans[link]) for link in linked if link in spans.spans]
             self.assertTrue(set(other) & linked or ways_of_linked, "the first event is linked")
