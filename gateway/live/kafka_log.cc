@@ -21,10 +21,11 @@ constexpr std::chrono::milliseconds kAsk{3'000};
 constexpr std::chrono::seconds kDiscovery{5};
 constexpr std::chrono::seconds kDiscoveryWhileMissing{1};
 
-// One chunk; and how many are kept for others who ask for the same.
-constexpr std::size_t kChunkBytes = 1 << 20;
-constexpr std::size_t kChunkEntries = 2'000;
-constexpr std::size_t kCachedChunks = 32;
+// One chunk; how many are kept for others who ask for the same; partitions read at once.
+constexpr std::size_t kChunkBytes = 256 << 10;
+constexpr std::size_t kChunkEntries = 1'000;
+constexpr std::size_t kCachedChunks = 128;
+constexpr std::size_t kRound = 16;
 constexpr std::chrono::seconds kChunkWait{5};
 
 void CountUnreadable(const LiveTopic& topic, const kafka::Record& record, const std::string& why) {
@@ -224,10 +225,10 @@ void KafkaReplayer::Stop() {
     dropped.swap(requests_);
     changed_.NotifyAll();
   }
+  if (thread_.joinable()) thread_.join();
   for (const Request& request : dropped) {
     request.done(Unavailable("the gateway is stopping"));
   }
-  if (thread_.joinable()) thread_.join();
 }
 
 void KafkaReplayer::Read(std::size_t partition, std::int64_t from,
@@ -240,28 +241,42 @@ void KafkaReplayer::Read(std::size_t partition, std::int64_t from,
 }
 
 void KafkaReplayer::Run() {
-  for (;;) {
-    Request request;
+  while (!stopping()) {
+    std::vector<Request> round;
     {
       MutexLock lock(mutex_);
       while (requests_.empty() && !stopping_) changed_.Wait(mutex_);
-      if (stopping_) break;
-      request = std::move(requests_.front());
-      requests_.pop_front();
+      // One of each partition: a second one for the same waits, and finds most likely what the
+      // first has read.
+      std::deque<Request> later;
+      for (Request& request : requests_) {
+        const bool taken = std::any_of(round.begin(), round.end(), [&](const Request& other) {
+          return other.partition == request.partition;
+        });
+        if (taken || round.size() >= kRound) {
+          later.push_back(std::move(request));
+        } else {
+          round.push_back(std::move(request));
+        }
+      }
+      requests_.swap(later);
     }
-    ChunkPtr cached = FindCached(request.partition, request.from);
-    if (cached != nullptr) {
-      request.done(std::move(cached));
-      continue;
+    std::vector<Request> unread;
+    for (Request& request : round) {
+      if (ChunkPtr cached = FindCached(request.partition, request.from)) {
+        request.done(std::move(cached));
+      } else {
+        unread.push_back(std::move(request));
+      }
     }
-    auto chunk = Fetch(request.partition, request.from);
-    if (chunk.ok() && (*chunk)->found == Chunk::kWhole && !(*chunk)->entries.empty()) {
-      cache_.push_back({request.partition, *chunk});
-      if (cache_.size() > kCachedChunks) cache_.pop_front();
-    }
-    request.done(std::move(chunk));
+    if (!unread.empty()) Round(std::move(unread));
   }
   if (consumer_ != nullptr) consumer_->Close();
+}
+
+bool KafkaReplayer::stopping() {
+  MutexLock lock(mutex_);
+  return stopping_;
 }
 
 ChunkPtr KafkaReplayer::FindCached(std::size_t partition, std::int64_t from) {
@@ -274,57 +289,117 @@ ChunkPtr KafkaReplayer::FindCached(std::size_t partition, std::int64_t from) {
   return nullptr;
 }
 
-absl::StatusOr<ChunkPtr> KafkaReplayer::Fetch(std::size_t partition, std::int64_t from) {
-  if (consumer_ == nullptr) {
-    TOCSIN_ASSIGN_OR_RETURN(consumer_, make_consumer_());
-  }
-  const LogStore::Partition id = store_.partition(partition);
-  const LiveTopic& topic = store_.topics()[id.topic];
-  const kafka::TopicPartition where{topic.name, id.number};
-  TOCSIN_ASSIGN_OR_RETURN(const std::int64_t begin, consumer_->QueryBeginningOffset(where, kAsk));
-  TOCSIN_ASSIGN_OR_RETURN(const std::int64_t end,
-                          consumer_->QueryEndOffset(where, kafka::Isolation::kReadCommitted, kAsk));
-  auto chunk = std::make_shared<Chunk>();
-  if (from != kEarliest && (from < begin || from > end)) {
-    chunk->found = from < begin ? Chunk::kGone : Chunk::kBeyondEnd;
-    chunk->from = from;
-    chunk->to = begin;
-    return ChunkPtr(std::move(chunk));
-  }
-  chunk->from = chunk->to = from == kEarliest ? begin : from;
-  if (chunk->from == end) return ChunkPtr(std::move(chunk));
-
-  TOCSIN_RETURN_IF_ERROR(consumer_->Assign({{where, chunk->from}}));
-  const SteadyTime deadline = std::chrono::steady_clock::now() + kChunkWait;
-  std::size_t bytes = 0;
-  while (chunk->to < end && chunk->entries.size() < kChunkEntries && bytes < kChunkBytes) {
-    if (std::chrono::steady_clock::now() > deadline) {
-      if (!chunk->entries.empty()) break;
-      return Unavailable(
-          Concat(kafka::Describe(where), " gave nothing for ", kChunkWait.count(), " seconds"));
+void KafkaReplayer::Round(std::vector<Request> requests) {
+  const auto refuse_all = [](std::vector<Fetching>& all, const absl::Status& status) {
+    for (Fetching& fetching : all) {
+      if (!fetching.done) fetching.request.done(status);
     }
-    {
-      MutexLock lock(mutex_);
-      if (stopping_) return Unavailable("the gateway is stopping");
+  };
+  std::vector<Fetching> all;
+  for (Request& request : requests) {
+    all.emplace_back();
+    all.back().request = std::move(request);
+  }
+  if (consumer_ == nullptr) {
+    auto made = make_consumer_();
+    if (!made.ok()) return refuse_all(all, made.status());
+    consumer_ = *std::move(made);
+  }
+  kafka::Offsets from;
+  for (Fetching& fetching : all) {
+    const auto ready = Prepare(fetching);
+    if (!ready.ok()) return refuse_all(all, ready.status());
+    if (*ready) {
+      Finish(fetching);
+    } else {
+      from[fetching.where] = fetching.chunk->from;
+    }
+  }
+  if (from.empty()) return;
+  if (const absl::Status status = consumer_->Assign(from); !status.ok()) {
+    return refuse_all(all, status);
+  }
+  const SteadyTime deadline = std::chrono::steady_clock::now() + kChunkWait;
+  const auto open = [](const Fetching& fetching) { return !fetching.done; };
+  while (std::any_of(all.begin(), all.end(), open)) {
+    if (stopping()) return refuse_all(all, Unavailable("the gateway is stopping"));
+    if (std::chrono::steady_clock::now() > deadline) {
+      // What has come is worth telling.
+      for (Fetching& fetching : all) {
+        if (!fetching.done && !fetching.chunk->entries.empty()) Finish(fetching);
+      }
+      refuse_all(all, Unavailable(Concat("the log gave nothing for ", kChunkWait.count(), " s")));
+      break;
     }
     const kafka::Batch batch = consumer_->Poll(kPoll);
-    for (const kafka::Record& record : batch.records) {
-      if (record.where() != where) continue;
-      chunk->entries.push_back(MakeEntry(topic, record));
-      bytes += chunk->entries.back()->memory();
-      chunk->to = record.offset + 1;
-    }
-    if (const auto at_end = batch.ends.find(where); at_end != batch.ends.end()) {
-      chunk->to = std::max(chunk->to, at_end->second);
-    }
+    Take(batch, all);
     for (const kafka::PollError& error : batch.errors) {
+      if (!error.fatal && error.status.code() != absl::StatusCode::kOutOfRange) continue;
+      refuse_all(all, Unavailable(Message(error.status)));
       if (error.fatal) consumer_ = nullptr;
-      if (error.status.code() == absl::StatusCode::kOutOfRange || error.fatal) {
-        return Unavailable(Message(error.status));
-      }
+      return;
     }
   }
-  return ChunkPtr(std::move(chunk));
+  // Else it would go on fetching.
+  if (const absl::Status status = consumer_->Assign({}); !status.ok()) consumer_ = nullptr;
+}
+
+absl::StatusOr<bool> KafkaReplayer::Prepare(Fetching& fetching) {
+  const LogStore::Partition id = store_.partition(fetching.request.partition);
+  fetching.where = {store_.topics()[id.topic].name, id.number};
+  TOCSIN_ASSIGN_OR_RETURN(const std::int64_t begin,
+                          consumer_->QueryBeginningOffset(fetching.where, kAsk));
+  TOCSIN_ASSIGN_OR_RETURN(
+      fetching.end,
+      consumer_->QueryEndOffset(fetching.where, kafka::Isolation::kReadCommitted, kAsk));
+  const std::int64_t from = fetching.request.from;
+  Chunk& chunk = *fetching.chunk;
+  if (from != kEarliest && (from < begin || from > fetching.end)) {
+    chunk.found = from < begin ? Chunk::kGone : Chunk::kBeyondEnd;
+    chunk.from = from;
+    chunk.to = begin;
+    return true;
+  }
+  chunk.from = chunk.to = from == kEarliest ? begin : from;
+  return chunk.from == fetching.end;
+}
+
+void KafkaReplayer::Finish(Fetching& fetching) {
+  fetching.done = true;
+  ChunkPtr chunk = std::move(fetching.chunk);
+  if (chunk->found == Chunk::kWhole && !chunk->entries.empty()) {
+    cache_.push_back({fetching.request.partition, chunk});
+    if (cache_.size() > kCachedChunks) cache_.pop_front();
+  }
+  fetching.request.done(std::move(chunk));
+}
+
+void KafkaReplayer::Take(const kafka::Batch& batch, std::vector<Fetching>& all) {
+  const auto find = [&all](const kafka::TopicPartition& where) -> Fetching* {
+    for (Fetching& fetching : all) {
+      if (!fetching.done && fetching.where == where) return &fetching;
+    }
+    return nullptr;
+  };
+  for (const kafka::Record& record : batch.records) {
+    Fetching* fetching = find(record.where());
+    if (fetching == nullptr) continue;
+    Chunk& chunk = *fetching->chunk;
+    const std::size_t topic = store_.partition(fetching->request.partition).topic;
+    chunk.entries.push_back(MakeEntry(store_.topics()[topic], record));
+    chunk.to = record.offset + 1;
+    fetching->bytes += chunk.entries.back()->memory();
+    if (chunk.to >= fetching->end || chunk.entries.size() >= kChunkEntries ||
+        fetching->bytes >= kChunkBytes) {
+      Finish(*fetching);
+    }
+  }
+  for (const auto& [where, end] : batch.ends) {
+    if (Fetching* fetching = find(where)) {
+      fetching->chunk->to = std::max(fetching->chunk->to, end);
+      if (fetching->chunk->to >= fetching->end) Finish(*fetching);
+    }
+  }
 }
 
 }  // namespace tocsin::gateway

@@ -68,8 +68,8 @@ class LogTail {
   std::thread thread_;
 };
 
-// Reads chunks for subscribers, one after the other; those who ask for the same region share what
-// was read for the first of them.
+// Reads chunks for subscribers, of several partitions at once; those who ask for the same region
+// share what was read for the first of them.
 class KafkaReplayer final : public Replayer {
  public:
   KafkaReplayer(const LogStore& store, ConsumerFactory make_consumer);
@@ -92,9 +92,25 @@ class KafkaReplayer final : public Replayer {
     ChunkPtr chunk;
   };
 
+  // One partition's part of a round.
+  struct Fetching {
+    Request request;
+    kafka::TopicPartition where;
+    std::int64_t end = 0;
+    std::size_t bytes = 0;
+    std::shared_ptr<Chunk> chunk = std::make_shared<Chunk>();
+    bool done = false;
+  };
+
   void Run();
   ChunkPtr FindCached(std::size_t partition, std::int64_t from);
-  absl::StatusOr<ChunkPtr> Fetch(std::size_t partition, std::int64_t from);
+  // At most one request for each partition.
+  void Round(std::vector<Request> requests);
+  // True when no record needs to be read.
+  absl::StatusOr<bool> Prepare(Fetching& fetching);
+  void Finish(Fetching& fetching);
+  void Take(const kafka::Batch& batch, std::vector<Fetching>& all);
+  bool stopping();
 
   const LogStore& store_;
   const ConsumerFactory make_consumer_;

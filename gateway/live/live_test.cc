@@ -399,7 +399,7 @@ TEST_F(SubscriptionTest, ReadsThePastThenTheRingWithoutASeam) {
   const auto call = Subscribe(Detections(live::v1::FROM_EARLIEST));
   for (std::size_t i = 0; !replayer_.dones.empty(); ++i) {
     ASSERT_LT(i, 20u);
-    const auto [partition, from] = replayer_.asked.back();
+    const auto [partition, from] = replayer_.asked[i];
     Chunk chunk = WholeChunk(from == kEarliest ? 5 : from, 0, {});
     chunk.to = partition == p0_ ? 102 : 200;
     for (const std::int64_t offset : log.at(partition)) {

@@ -17,6 +17,8 @@ constexpr std::size_t kBurst = 32 * 1024;
 // Entries taken from a ring under one lock.
 constexpr std::size_t kWindow = 64;
 constexpr std::chrono::seconds kReplayPause{1};
+// Chunks of the past that one subscriber holds at a time.
+constexpr int kMaxChunks = 8;
 
 std::string StreamNames(const std::vector<LiveTopic>& topics) {
   std::vector<std::string> names;
@@ -161,7 +163,6 @@ bool Subscription::HasRoom() {
 
 void Subscription::Pump() {
   AddPlaces(false);
-  PumpChunk();
   // One window of each in turn, until a whole round gives nothing.
   std::size_t idle = 0;
   while (idle < places_.size() && HasRoom()) {
@@ -175,17 +176,18 @@ void Subscription::Pump() {
 }
 
 bool Subscription::PumpPlace(Place& place) {
-  if (replaying_ && chunk_place_ == static_cast<std::size_t>(&place - places_.data())) return false;
+  if (place.chunk != nullptr) return PumpChunk(place);
+  if (place.fetching) return false;
   LogStore::Window window;
   if (place.position == kEarliest) {
     window = shared_.store.Read(place.partition, 0, kWindow);
-    // Nothing below what is kept has been forgotten, so nothing needs to be read again.
+    // Where the ring reaches down to 0, nothing needs to be fetched.
     if (window.place == LogStore::Window::kAbove) window.place = LogStore::Window::kBelow;
   } else {
     window = shared_.store.Read(place.partition, place.position, kWindow);
   }
   if (window.place != LogStore::Window::kInside) {
-    Replay(place);
+    Fetch(place);
     return false;
   }
   for (const EntryPtr& entry : window.entries) {
@@ -196,67 +198,69 @@ bool Subscription::PumpPlace(Place& place) {
   return !window.entries.empty();
 }
 
-void Subscription::Replay(const Place& place) {
-  if (replaying_) return;
-  if (replay_after_.has_value() && shared_.clock.SteadyNow() < *replay_after_) return;
-  waits_for_replay_ = false;
-  replay_after_.reset();
-  replaying_ = true;
-  chunk_place_ = static_cast<std::size_t>(&place - places_.data());
-  shared_.replayer.Read(
-      place.partition, place.position,
-      [self = shared_from_this(), index = chunk_place_](absl::StatusOr<ChunkPtr> chunk) {
-        self->call_->Post([self, index, chunk = std::move(chunk)]() mutable {
-          self->OnChunk(index, std::move(chunk));
-        });
-      });
-}
-
-void Subscription::OnChunk(std::size_t index, absl::StatusOr<ChunkPtr> chunk) {
-  if (!chunk.ok()) {
-    replaying_ = false;
-    PauseReplay();
-    return;
-  }
-  chunk_ = *std::move(chunk);
-  chunk_at_ = 0;
-  if (chunk_->found != Chunk::kWhole) {
-    Place& place = places_[index];
-    SubscribeResponse response;
-    live::v1::Gap& gap = *response.mutable_gap();
-    gap.set_topic(shared_.store.topics()[place.id.topic].name);
-    gap.set_partition(place.id.number);
-    gap.set_from_offset(place.position);
-    gap.set_to_offset(chunk_->to);
-    gap.set_reason(chunk_->found == Chunk::kGone
-                       ? "these records are no longer in the log: they are older than its retention"
-                       : "the log ends before this position: the topic was created anew, and is "
-                         "told from its beginning");
-    place.position = chunk_->to;
-    chunk_ = nullptr;
-    replaying_ = false;
-    Say(response);
-  }
-  Pump();
-}
-
-void Subscription::PumpChunk() {
-  while (chunk_ != nullptr && HasRoom()) {
-    Place& place = places_[chunk_place_];
-    if (chunk_at_ == chunk_->entries.size()) {
-      // Ahead of this replica's reader, which will come: no reason to ask without pause.
-      if (chunk_->entries.empty() && chunk_->to <= place.position) PauseReplay();
-      place.position = std::max(place.position, chunk_->to);
-      chunk_ = nullptr;
-      replaying_ = false;
-      return;
-    }
-    const Entry& entry = *chunk_->entries[chunk_at_++];
+bool Subscription::PumpChunk(Place& place) {
+  const std::vector<EntryPtr>& entries = place.chunk->entries;
+  for (std::size_t i = 0; i < kWindow && place.chunk_at < entries.size(); ++i) {
+    const Entry& entry = *entries[place.chunk_at++];
     // A shared chunk may begin before this place.
     if (entry.offset < place.position) continue;
     place.position = entry.offset + 1;
     Tell(entry);
   }
+  if (place.chunk_at == entries.size()) {
+    // Ahead of this replica's reader, which will come: no reason to ask without pause.
+    if (entries.empty() && place.chunk->to <= place.position) PauseReplay();
+    place.position = std::max(place.position, place.chunk->to);
+    place.chunk = nullptr;
+    --chunks_;
+  }
+  return true;
+}
+
+void Subscription::Fetch(Place& place) {
+  if (chunks_ >= kMaxChunks) return;
+  if (replay_after_.has_value()) {
+    if (shared_.clock.SteadyNow() < *replay_after_) return;
+    replay_after_.reset();
+    waits_for_replay_ = false;
+  }
+  place.fetching = true;
+  ++chunks_;
+  const auto index = static_cast<std::size_t>(&place - places_.data());
+  shared_.replayer.Read(place.partition, place.position,
+                        [self = shared_from_this(), index](absl::StatusOr<ChunkPtr> chunk) {
+                          self->call_->Post([self, index, chunk = std::move(chunk)]() mutable {
+                            self->OnChunk(index, std::move(chunk));
+                          });
+                        });
+}
+
+void Subscription::OnChunk(std::size_t index, absl::StatusOr<ChunkPtr> chunk) {
+  Place& place = places_[index];
+  place.fetching = false;
+  if (!chunk.ok()) {
+    --chunks_;
+    return PauseReplay();
+  }
+  if ((*chunk)->found == Chunk::kWhole) {
+    place.chunk = *std::move(chunk);
+    place.chunk_at = 0;
+    return Pump();
+  }
+  --chunks_;
+  SubscribeResponse response;
+  live::v1::Gap& gap = *response.mutable_gap();
+  gap.set_topic(shared_.store.topics()[place.id.topic].name);
+  gap.set_partition(place.id.number);
+  gap.set_from_offset(place.position);
+  gap.set_to_offset((*chunk)->to);
+  gap.set_reason((*chunk)->found == Chunk::kGone
+                     ? "these records are no longer in the log: they are older than its retention"
+                     : "the log ends before this position: the topic was created anew, and is told "
+                       "from its beginning");
+  place.position = (*chunk)->to;
+  Say(response);
+  Pump();
 }
 
 void Subscription::PauseReplay() {

@@ -66,6 +66,10 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
     std::size_t partition;
     LogStore::Partition id;
     std::int64_t position;
+    // A part of the past on its way to the client, or being fetched.
+    ChunkPtr chunk = nullptr;
+    std::size_t chunk_at = 0;
+    bool fetching = false;
   };
 
   Subscription(const Shared& shared, std::shared_ptr<Call> call, Filter filter)
@@ -75,10 +79,10 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   // Partitions that have come since.
   void AddPlaces(bool latest);
   void Pump();
-  // False when it must wait: for the client, or for the replayer.
+  // False when there is nothing to tell now.
   bool PumpPlace(Place& place);
-  void PumpChunk();
-  void Replay(const Place& place);
+  bool PumpChunk(Place& place);
+  void Fetch(Place& place);
   void PauseReplay();
   void OnChunk(std::size_t place, absl::StatusOr<ChunkPtr> chunk);
   void Tell(const Entry& entry);
@@ -95,11 +99,8 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   std::size_t next_place_ = 0;
   std::size_t partitions_seen_ = 0;
 
-  // At most one part of the past at a time, so that memory stays small whatever is replayed.
-  bool replaying_ = false;
-  std::size_t chunk_place_ = 0;
-  ChunkPtr chunk_;
-  std::size_t chunk_at_ = 0;
+  // Chunks held or awaited; bounded, so that memory stays small whatever is replayed.
+  int chunks_ = 0;
   // Set while the replayer has nothing for us: not before this is it asked again.
   std::optional<SteadyTime> replay_after_;
   std::atomic<bool> waits_for_replay_{false};

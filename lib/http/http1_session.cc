@@ -48,6 +48,7 @@ class RequestParser final : public beast::http::basic_parser<true> {
   }
 
   RequestHead head;
+  bool has_request_line = false;
   // A fault in the head: the status to answer with; 0 when there is none.
   int fault = 0;
   std::string_view fault_text;
@@ -66,6 +67,7 @@ class RequestParser final : public beast::http::basic_parser<true> {
 
   void on_request_impl(beast::http::verb, view method, view target, int version,
                        error_code&) override {
+    has_request_line = true;
     head.method = Std(method);
     head.target = Std(target);
     head.version = version >= 11 ? Version::kHttp11 : Version::kHttp10;
@@ -200,12 +202,16 @@ void Http1Session::Parse() {
     input_.erase(0, taken);
     if (error == beast::http::error::need_more) return;
     if (error) {
+      if (!parser_->has_request_line && first_request_) {
+        // Not HTTP at all, or a wrong preface of HTTP/2, which must not be answered in another
+        // protocol.
+        closing_ = true;
+        input_.clear();
+        return;
+      }
       if (parser_->fault != 0) return Refuse(parser_->fault, parser_->fault_text);
       if (error == beast::http::error::header_limit) {
         return Refuse(431, "the header fields of the request are too large");
-      }
-      if (error == beast::http::error::bad_version) {
-        return Refuse(505, "this port speaks HTTP/1.1 and HTTP/2");
       }
       return Refuse(400, "this is not a request of HTTP/1.1 or HTTP/2");
     }

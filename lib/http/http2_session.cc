@@ -77,6 +77,7 @@ class Http2Session final : public Session {
 
   void StartExchange(Stream& stream, bool end);
   void SubmitResponse(Stream& stream);
+  void CheckStreamOrder(std::int32_t id);
   void Nuisance(int cost);
 
   SessionContext context_;
@@ -87,6 +88,11 @@ class Http2Session final : public Session {
   std::vector<std::int32_t> dirty_;
   bool dead_ = false;
   bool calm_ = false;
+
+  // The highest stream that the client has used, and those below that it never did: a head on one
+  // of them is an error of the connection, which nghttp2 lets pass.
+  std::int32_t highest_stream_ = -1;
+  std::vector<std::pair<std::int32_t, std::int32_t>> skipped_streams_;
 
   // Since when a head is on its way, and since when there is no stream.
   std::int32_t head_stream_ = 0;
@@ -215,6 +221,9 @@ void Http2Session::Collect(OutQueue& out, std::size_t budget) {
 
 int Http2Session::OnBeginFrame(const nghttp2_frame_hd& header) {
   switch (header.type) {
+    case NGHTTP2_HEADERS:
+      CheckStreamOrder(header.stream_id);
+      break;
     case NGHTTP2_RST_STREAM:
     case NGHTTP2_SETTINGS:
     case NGHTTP2_PRIORITY:
@@ -232,6 +241,22 @@ int Http2Session::OnBeginFrame(const nghttp2_frame_hd& header) {
       break;
   }
   return 0;
+}
+
+void Http2Session::CheckStreamOrder(std::int32_t id) {
+  constexpr std::size_t kMaxSkips = 100;
+  if (id > highest_stream_) {
+    if (id > highest_stream_ + 2) skipped_streams_.emplace_back(highest_stream_ + 2, id - 2);
+    highest_stream_ = id;
+  }
+  const bool skipped =
+      std::any_of(skipped_streams_.begin(), skipped_streams_.end(),
+                  [id](const auto& range) { return range.first <= id && id <= range.second; });
+  if (skipped) {
+    nghttp2_session_terminate_session(session_, NGHTTP2_PROTOCOL_ERROR);
+  } else if (skipped_streams_.size() > kMaxSkips) {
+    skipped_streams_.erase(skipped_streams_.begin());
+  }
 }
 
 void Http2Session::Nuisance(int cost) {
