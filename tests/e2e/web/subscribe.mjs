@@ -27,9 +27,12 @@ try {
     if (response.change.case !== "incident") continue;
     console.log(response.change.value.id);
     received += 1;
-    if (received >= Number(count)) break;
+    // A server stream never ends by itself: the client cancels it.
+    if (received >= Number(count)) abort.abort();
   }
 } catch (error) {
-  console.error(`${error.code ?? ""} ${error.message}`);
-  process.exitCode = 1;
+  if (!abort.signal.aborted) {
+    console.error(`${error.code ?? ""} ${error.message}`);
+    process.exitCode = 1;
+  }
 }
