@@ -78,7 +78,11 @@ TEST(KafkaLog, RacingReplicasGiveNoIdTwiceAndSeeAll) {
   constexpr int kEach = 25;
   const auto write = [](Registry& registry, int from) {
     for (int i = 1; i <= kEach; ++i) {
-      EXPECT_THAT(registry.Register("shared", DraftWithField(from + i)), IsOk());
+      const Draft draft = DraftWithField(from + i);
+      EXPECT_THAT(registry.Register("shared", draft), IsOk());
+      const auto own = registry.Register(Concat("own-", from), draft);
+      ASSERT_THAT(own, IsOk());
+      EXPECT_EQ(own->schema->text, draft.text);
     }
   };
   std::thread one([&] { write(*first, 0); });
@@ -97,6 +101,8 @@ TEST(KafkaLog, RacingReplicasGiveNoIdTwiceAndSeeAll) {
     }
     EXPECT_THAT(ids, SizeIs(2 * kEach)) << "an id was given twice";
     EXPECT_EQ(*ids.rbegin(), 2 * kEach) << "an id was left out";
+    EXPECT_THAT(registry->Versions("own-0"), IsOkAndHolds(SizeIs(kEach)));
+    EXPECT_THAT(registry->Versions(Concat("own-", kEach)), IsOkAndHolds(SizeIs(kEach)));
   }
   // Both wrote at the same time, so some must have lost a race, or the test shows nothing.
   EXPECT_GT(first->collisions() + second->collisions(), 0);

@@ -355,16 +355,62 @@ TEST_F(RegistryTest, UnconfirmedWriteMayHaveTakenEffect) {
   EXPECT_EQ(topic_.size(), 1);
 }
 
-TEST_F(RegistryTest, LateTwinOfARetriedWriteDoesNotCount) {
+TEST_F(RegistryTest, WriteThatArrivesLateDoesNotCount) {
+  Replica replica(topic_);
+  replica.log.FailAppends(1, /*lands=*/false);
+  EXPECT_THAT(replica.Register("late", kAlert), StatusIs(absl::StatusCode::kUnavailable));
+  ASSERT_THAT(replica.Register("s", kAlertMore), IsOk());
+  // Now it arrives, with an offset and an id in it that the other one took.
+  replica.log.LandLostAppends();
+  EXPECT_THAT(replica.registry->Versions("late"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(replica.registry->Versions("s"), IsOkAndHolds(ElementsAre(1)));
+  EXPECT_EQ(topic_.size(), 2);
+}
+
+TEST_F(RegistryTest, NoTwoAttemptsShareAKey) {
   Replica replica(topic_);
   replica.log.FailAppends(1, /*lands=*/false);
   EXPECT_THAT(replica.Register("s", kAlert), StatusIs(absl::StatusCode::kUnavailable));
-  ASSERT_THAT(replica.Register("s", kAlertMore), IsOk());
-  // Now the first one arrives, with the offset in its key that the second one took.
+  // The retry wants the same offset, version and id.
+  ASSERT_THAT(replica.Register("s", kAlert), IsOk());
   replica.log.LandLostAppends();
-  EXPECT_THAT(replica.registry->Versions("s"), IsOkAndHolds(ElementsAre(1)));
   EXPECT_EQ(topic_.size(), 2);
-  EXPECT_THAT(topic_.DistinctKeys(), SizeIs(2)) << "compaction must keep the one that counts";
+  EXPECT_THAT(topic_.DistinctKeys(), SizeIs(2))
+      << "compaction would keep the later record, which does not count";
+}
+
+TEST_F(RegistryTest, RacesOverDifferentSubjectsMixNothingUp) {
+  constexpr int kReplicas = 3;
+  constexpr int kEach = 20;
+  std::vector<std::unique_ptr<Replica>> replicas;
+  for (int i = 0; i < kReplicas; ++i) replicas.push_back(std::make_unique<Replica>(topic_, i));
+  const auto text = [](int replica, int n) {
+    return Concat("syntax='proto3'; message M", replica, " { int32 a = ", n + 1, "; }");
+  };
+  std::vector<std::thread> writers;
+  for (int i = 0; i < kReplicas; ++i) {
+    writers.emplace_back([&, i] {
+      for (int n = 0; n < kEach; ++n) {
+        EXPECT_THAT(
+            replicas[static_cast<std::size_t>(i)]->Register(Concat("subject", i), text(i, n)),
+            IsOk());
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  for (const auto& replica : replicas) {
+    std::set<std::int32_t> ids;
+    for (int i = 0; i < kReplicas; ++i) {
+      EXPECT_THAT(replica->registry->Versions(Concat("subject", i)), IsOkAndHolds(SizeIs(kEach)));
+      for (int n = 0; n < kEach; ++n) {
+        const auto at = replica->registry->GetVersion(Concat("subject", i), n + 1);
+        ASSERT_THAT(at, IsOk());
+        EXPECT_EQ(at->schema->text, text(i, n));
+        ids.insert(at->schema->id.value());
+      }
+    }
+    EXPECT_THAT(ids, SizeIs(kReplicas * kEach));
+  }
 }
 
 TEST_F(RegistryTest, KafkaAwayAtStart) {
