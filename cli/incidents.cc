@@ -76,12 +76,11 @@ std::string Key(const google::protobuf::RepeatedPtrField<std::string>& key) {
   return Join({key.begin(), key.end()}, " / ");
 }
 
-absl::StatusOr<int> PrintIncident(const Session& session, const Incident& incident,
-                                  std::string_view what) {
+absl::StatusOr<int> PrintIncident(const Session& session, const Incident& incident) {
   if (session.flags().output != OutputForm::kTable) {
     Print(Concat(Json(incident, session.flags().output == OutputForm::kJson), "\n"));
   } else {
-    Print(Concat(incident.id(), "  ", what, "  ", IncidentStateText(incident.state()), "\n"));
+    Print(Concat(incident.id(), " is ", IncidentStateText(incident.state()), "\n"));
   }
   return kExitOk;
 }
@@ -232,7 +231,7 @@ Outcome AcknowledgeIncident(const Session& session, const IncidentFlags& flags) 
   TOCSIN_ASSIGN_OR_RETURN(const auto response,
                           (Call<ReportService, report::v1::AcknowledgeResponse>(
                               session, &ReportService::StubInterface::Acknowledge, request)));
-  return PrintIncident(session, response.incident(), "acknowledged");
+  return PrintIncident(session, response.incident());
 }
 
 Outcome ResolveIncident(const Session& session, const IncidentFlags& flags) {
@@ -243,7 +242,7 @@ Outcome ResolveIncident(const Session& session, const IncidentFlags& flags) {
   TOCSIN_ASSIGN_OR_RETURN(const auto response,
                           (Call<ReportService, report::v1::ResolveResponse>(
                               session, &ReportService::StubInterface::Resolve, request)));
-  return PrintIncident(session, response.incident(), "resolved");
+  return PrintIncident(session, response.incident());
 }
 
 Outcome WatchIncidents(const Session& session, const WatchFlags& flags) {

@@ -7,7 +7,7 @@ Everything in it is invented: the island lies in the empty Atlantic, its townshi
 is in 2015, before the first real call that the pack is tested with, so that real data replayed later is not late.
 
 What happens, so that each rule has something to say:
-  - a quiet morning: single calls, far apart (nothing fires);
+  - a quiet noon and evening: single calls, far apart;
   - from 14:00 the storm moves from west to east; each township has its hour of many calls (area-surge);
   - crashes and fires at known corners are called in several times (repeat-location) and bring several agencies
     (multi-agency); two of those corners lie on the line between two townships and are reported under both.
@@ -21,16 +21,17 @@ SEED = 20150623
 DAY = datetime.datetime(2015, 6, 23)
 ROWS = 300
 
-# Township, its centre, and the hour at which the storm reaches it.
+# Township, its centre, and the hour at which the storm reaches it. Between them they lie in all six partitions of the
+# stream, so that none of these is silent while the others speak.
 TOWNSHIPS = [
-    ("ASHWICK", 46.210, -30.240, 14.0),
+    ("ASHCOMBE", 46.210, -30.240, 14.0),
     ("BRINDLE HOLLOW", 46.224, -30.205, 14.4),
-    ("CULVERTON", 46.198, -30.182, 14.9),
-    ("DUNMARSH", 46.231, -30.150, 15.4),
-    ("EASTER FORD", 46.205, -30.121, 16.0),
-    ("FENWICK SANDS", 46.240, -30.098, 16.5),
+    ("CULVER BAY", 46.198, -30.182, 14.9),
+    ("EASTHAVEN", 46.231, -30.150, 15.4),
+    ("FENWICK SANDS", 46.205, -30.121, 16.0),
+    ("FOXLEIGH", 46.240, -30.098, 16.5),
     ("GREYLING", 46.190, -30.083, 17.0),
-    ("HOLLOWAY QUAY", 46.215, -30.052, 17.6),
+    ("KELDON", 46.215, -30.052, 17.6),
 ]
 STREETS = ["HARBOUR RD", "MILL LN", "CHAPEL ST", "QUARRY RD", "LONG ACRE", "BEACON HILL", "ORCHARD ST", "FERRY RD",
            "STATION RD", "CASTLE WAY"]
@@ -59,19 +60,25 @@ def main():
         return f"{agency}: {rng.choice(KINDS[agency])}"
 
     # Quiet hours before and after.
-    for _ in range(70):
+    for _ in range(40):
         name, place, address = somewhere(rng.choice(TOWNSHIPS))
-        call(rng.choice([rng.randrange(6 * 60, 14 * 60), rng.randrange(19 * 60, 22 * 60)]), name, place,
+        call(rng.choice([rng.randrange(11 * 60, 14 * 60), rng.randrange(19 * 60, 21 * 60)]), name, place,
              any_kind("quiet"), address)
+
+    # Single calls everywhere all through the storm.
+    for township in TOWNSHIPS:
+        for start in range(14 * 60 - 10, 19 * 60, 40):
+            name, place, address = somewhere(township)
+            call(start + rng.randrange(40), name, place, any_kind("quiet"), address)
 
     # The storm over each township.
     for township in TOWNSHIPS:
-        for _ in range(16):
+        for _ in range(13):
             name, place, address = somewhere(township)
             call(int(township[3] * 60 + rng.triangular(0, 75, 20)), name, place, any_kind("storm"), address)
 
     # Crashes and fires that many see.
-    for _ in range(26):
+    for _ in range(24):
         at = rng.randrange(len(TOWNSHIPS))
         township = TOWNSHIPS[at]
         name, place, address = somewhere(township)
@@ -89,7 +96,7 @@ def main():
     # Fill up to the round number with evening calls, then sort as a dispatch log is: by time.
     while len(rows) < ROWS:
         name, place, address = somewhere(rng.choice(TOWNSHIPS))
-        call(rng.randrange(18 * 60, 23 * 60), name, place, any_kind("quiet"), address)
+        call(rng.randrange(18 * 60, 21 * 60), name, place, any_kind("quiet"), address)
     rows.sort(key=lambda row: row[0])
 
     out = csv.writer(sys.stdout, lineterminator="\n")
