@@ -60,7 +60,8 @@ grpc::Status IngestService::Publish(grpc::ServerContext* context, const v1::Publ
   const absl::Status taken =
       publisher_.Publish(request->event(), OptionsOf(*context, *request), receipts->Open());
   if (!taken.ok()) return rpc::ToGrpc(QueueFull(taken));
-  if (receipts->WaitForAll(Budget(*context, options_.produce_timeout)) > 0) {
+  if (receipts->WaitForAll(Budget(*context, options_.produce_timeout),
+                           [context] { return context->IsCancelled(); }) > 0) {
     return rpc::ToGrpc(Unavailable(NotConfirmed(1, 1)));
   }
   v1::Receipt receipt = std::move(receipts->Take().front());
@@ -101,7 +102,8 @@ grpc::Status IngestService::PublishBatch(grpc::ServerContext* context,
     }
   }
   if (context->IsCancelled()) return grpc::Status::CANCELLED;
-  const std::size_t missing = receipts->WaitForAll(Budget(*context, options_.produce_timeout));
+  const std::size_t missing = receipts->WaitForAll(Budget(*context, options_.produce_timeout),
+                                                   [context] { return context->IsCancelled(); });
   if (missing > 0) return rpc::ToGrpc(Unavailable(NotConfirmed(missing, receipts->size())));
   for (v1::Receipt& receipt : receipts->Take()) *response->add_receipts() = std::move(receipt);
   return grpc::Status::OK;

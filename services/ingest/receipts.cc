@@ -1,11 +1,17 @@
 #include "services/ingest/receipts.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "lib/base/text.h"
 
 namespace tocsin::ingest {
+namespace {
+
+constexpr std::chrono::milliseconds kAskWhetherGone{250};
+
+}  // namespace
 
 Publisher::Done BatchReceipts::Open() {
   std::size_t index = 0;
@@ -42,13 +48,14 @@ void BatchReceipts::WaitForProgress(std::chrono::nanoseconds timeout) {
   changed_.WaitFor(mutex_, timeout);
 }
 
-std::size_t BatchReceipts::WaitForAll(std::chrono::nanoseconds timeout) {
+std::size_t BatchReceipts::WaitForAll(std::chrono::nanoseconds timeout,
+                                      const std::function<bool()>& gone) {
   const SteadyTime end = std::chrono::steady_clock::now() + timeout;
   MutexLock lock(mutex_);
   while (missing_ > 0) {
     const auto left = end - std::chrono::steady_clock::now();
-    if (left <= std::chrono::nanoseconds(0)) break;
-    changed_.WaitFor(mutex_, left);
+    if (left <= std::chrono::nanoseconds(0) || gone()) break;
+    changed_.WaitFor(mutex_, std::min<std::chrono::nanoseconds>(left, kAskWhetherGone));
   }
   return missing_;
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -27,8 +28,9 @@ class BatchReceipts : public std::enable_shared_from_this<BatchReceipts> {
 
   // Waits until a receipt comes, at most `timeout`.
   void WaitForProgress(std::chrono::nanoseconds timeout);
-  // How many are missing, after waiting until none is or `timeout` has passed.
-  std::size_t WaitForAll(std::chrono::nanoseconds timeout);
+  // How many are missing, after waiting until none is, `timeout` has passed, or `gone` (asked a few
+  // times a second) says that nobody waits any more.
+  std::size_t WaitForAll(std::chrono::nanoseconds timeout, const std::function<bool()>& gone);
   // Those that came; the others are empty.
   std::vector<v1::Receipt> Take();
 

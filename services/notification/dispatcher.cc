@@ -187,10 +187,9 @@ void Dispatcher::Handle(const kafka::Record& record) {
     auto incident = Decode(record);
     if (incident.ok()) {
       auto shared = std::make_shared<const incident::v1::Incident>(*std::move(incident));
-      std::shared_ptr<const telemetry::Span> span;
+      const auto span = std::make_shared<const telemetry::Span>(ProcessSpan(record));
       for (const RouteSpec& route : routes_) {
         if (!Wants(route, *shared)) continue;
-        if (span == nullptr) span = std::make_shared<const telemetry::Span>(ProcessSpan(record));
         jobs.push_back(Job{.route = &route,
                            .incident = shared,
                            .span = span,
