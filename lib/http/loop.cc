@@ -99,6 +99,17 @@ void Loop::Start() {
   });
 }
 
+void Loop::RunPosted() {
+  current_loop = this;
+  for (;;) {
+    {
+      MutexLock lock(mutex_);
+      if (tasks_.empty()) return;
+    }
+    RunTasks();
+  }
+}
+
 void Loop::Stop() {
   std::vector<std::function<void()>> dropped;
   {

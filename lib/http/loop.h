@@ -24,6 +24,9 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
   // Starts the thread.
   void Start();
+  // Instead of Start, for programs that drive sessions without sockets (fuzz/): runs what has been
+  // posted, and what that posts, on this thread, which counts as the loop's from then on.
+  void RunPosted();
   // Drops all tasks, waits for the thread. No task runs afterwards.
   void Stop();
 
