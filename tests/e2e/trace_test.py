@@ -66,7 +66,7 @@ class TraceTest(unittest.TestCase):
             told = spans.named("notification", "process incidents.correlated")[0]
 
             def whole():
-                return spans.way_up(told)[0][0] == "tocsin-cli"
+                return spans.way_up(told)[0][0] == "tocsin"
             try:
                 wait_for("the whole way", whole, 20)
             except AssertionError:
