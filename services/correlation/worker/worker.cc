@@ -223,9 +223,10 @@ void Worker::OnAssigned(const std::vector<kafka::AssignedPartition>& partitions)
     // All topics of a partition number share one state, so they must come together. They do not
     // while members of the group know different rules; that passes when all have joined again.
     const std::vector<std::string> needed = slot.plan->InputTopics();
-    const bool complete = std::all_of(needed.begin(), needed.end(), [&](const std::string& topic) {
-      return slot.assigned_topics.contains(topic);
-    });
+    const std::set<std::string>& assigned = slot.assigned_topics;
+    const bool complete =
+        std::all_of(needed.begin(), needed.end(),
+                    [&assigned](const std::string& topic) { return assigned.contains(topic); });
     slot.phase = complete ? Phase::kRestoring : Phase::kIncomplete;
     if (!complete) {
       slot.problem = Concat(Name(id.first, id.second), " waits until all members know its topics");
