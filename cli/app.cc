@@ -345,7 +345,7 @@ int RunChosen(Choice& choice) {
     telemetry::SetLogLevel(telemetry::LogLevel::kError);
     const auto profile = session.profile();
     telemetry::Options options;
-    options.process = "tocsin-cli";
+    options.process = "tocsin";
     options.version = TOCSIN_VERSION;
     options.log_level = "error";
     options.otlp_endpoint = Resolve(choice.global.otlp, session.environment(), "TOCSIN_OTLP",
