@@ -635,6 +635,11 @@ int Detach(const std::function<int(Narrator&, const std::function<void(int)>&)>&
   do {
     got = read(result[0], &code, 1);
   } while (got < 0 && errno == EINTR);
+  // One that has given up is gone when this returns, and its lock with it.
+  if (got != 1 || code != kExitOk) {
+    while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
   if (got != 1) {
     Say(Concat("the supervisor ended without a word; see ", log.string()));
     return kExitFailure;
