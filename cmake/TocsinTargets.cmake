@@ -79,7 +79,9 @@ function(tocsin_proto_library)
     set(outputs "${out}/${stem}.pb.cc" "${out}/${stem}.pb.h")
     set(plugin "")
     if(P_GRPC)
-      list(APPEND outputs "${out}/${stem}.grpc.pb.cc" "${out}/${stem}.grpc.pb.h")
+      # First what protoc names first in its list of dependencies: Ninja takes a list that begins with
+      # another output for a foreign one, and would run the command anew at every build.
+      list(PREPEND outputs "${out}/${stem}.grpc.pb.cc" "${out}/${stem}.grpc.pb.h")
       set(plugin --grpc_out=${out} --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
     endif()
     add_custom_command(OUTPUT ${outputs}
