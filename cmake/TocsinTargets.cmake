@@ -178,6 +178,6 @@ function(tocsin_test)
   if(T_SERIAL)
     list(APPEND fixture RUN_SERIAL TRUE)
   endif()
-  gtest_discover_tests(tocsin_${T_NAME} TEST_PREFIX "${T_NAME}." DISCOVERY_MODE PRE_TEST
+  gtest_discover_tests(tocsin_${T_NAME} TEST_PREFIX "${T_NAME}." DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES
     PROPERTIES LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT} ${fixture})
 endfunction()
