@@ -127,10 +127,15 @@ absl::StatusOr<UpPlan> MakePlan(const Session& session, const UpFlags& flags) {
 
 absl::Status CheckPorts(const SystemPlan& plan) {
   std::vector<std::string> problems;
+  std::map<std::string, std::string, std::less<>> taken;
   for (const auto& [flag, what, address] : {std::tuple{"--gateway", "the gateway", plan.gateway},
                                             {"--registry", "the schema registry", plan.registry},
                                             {"--kafka", "Kafka", plan.kafka}}) {
-    if (const absl::Status status = CheckFree(address); !status.ok()) {
+    const auto [first, is_new] = taken.try_emplace(std::string(address), what);
+    if (!is_new) {
+      problems.push_back(Concat(address, " is given to ", first->second, " and to ", what,
+                                ". Choose another with ", flag, " host:port."));
+    } else if (const absl::Status status = CheckFree(address); !status.ok()) {
       problems.push_back(Concat(Message(status), "; ", what, " needs it. Choose another with ",
                                 flag, " host:port."));
     }

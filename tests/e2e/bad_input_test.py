@@ -110,6 +110,16 @@ class BadInputTest(unittest.TestCase):
         self.assertRegex(result.stderr, "--gateway")
         self.assertFalse((self.folder / "other" / "logs" / "kafka.log").exists(), "nothing was started")
 
+    def test_one_port_given_twice(self):
+        result = subprocess.run(
+            [BIN / "tocsin", "up", "--detach", "--no-demo", "--data", self.folder / "twice", "--gateway",
+             "127.0.0.1:1999", "--registry", "127.0.0.1:1999"],
+            env=dict(self.system.environment, XDG_CONFIG_HOME=str(self.folder / "config")),
+            capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, "127.0.0.1:1999 is given to the gateway and to the schema registry")
+        self.assertRegex(result.stderr, "--registry")
+
     def test_kafka_lost_and_back(self):
         broker = self.system.processes()["kafka"]
         os.kill(broker, signal.SIGSTOP)
