@@ -75,7 +75,7 @@ class ReplayTest(unittest.TestCase):
 
     def replay_under_kills(self, path, expected):
         """kill -9 hits each process once, spread over the replay."""
-        victims = ["ingest", "correlation", "report", "gateway"]
+        victims = ["ingest", "correlation", "report", "gateway", "schema-registry", "kafka"]
         random.shuffle(victims)
         with System() as system:
             replay = system.start("replay", "--pack", "public-safety", "--csv", path, "--speed", "max", "--chunk", "20",

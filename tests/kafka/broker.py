@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """One real Kafka broker for a test run, by the recipe in cli/broker/README.md.
 
-    broker.py start --state DIR   a fresh broker on free ports; returns when it has started
-    broker.py stop --state DIR    ends it
+    broker.py start --state DIR    a fresh broker on free ports; returns when it has started
+    broker.py stop --state DIR     ends it
+    broker.py kill --state DIR     ends it at once (SIGKILL)
+    broker.py resume --state DIR   starts it again on its ports and its data
 
 DIR holds its data, its log (broker.log), its pid and, in `address`, host:port. ctest calls both as the fixture
 kafka_broker; by hand they serve a test under a debugger (then: TOCSIN_TEST_KAFKA=$(cat DIR/address) the-test).
@@ -80,6 +82,20 @@ def stop(state):
         time.sleep(0.05)
 
 
+def kill(state):
+    pid = running_pid(state)
+    if pid is None:
+        fail(f"no broker of {state} runs")
+    os.kill(pid, signal.SIGKILL)
+    while running_pid(state) is not None:
+        time.sleep(0.01)
+
+
+def resume(state):
+    if launch(state, jars_folder()) is None:
+        fail(f"the broker does not start again; see {state / 'broker.log'}")
+
+
 def launch(state, jars):
     """Starts the broker in `state` as it is configured there; None, when it ends before it has started."""
     with open(state / "broker.log", "ab") as log:
@@ -131,10 +147,10 @@ def start(state):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=["start", "stop"])
+    parser.add_argument("verb", choices=["start", "stop", "kill", "resume"])
     parser.add_argument("--state", required=True, type=lambda text: pathlib.Path(text).resolve())
     arguments = parser.parse_args()
-    {"start": start, "stop": stop}[arguments.verb](arguments.state)
+    {"start": start, "stop": stop, "kill": kill, "resume": resume}[arguments.verb](arguments.state)
 
 
 if __name__ == "__main__":

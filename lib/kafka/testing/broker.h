@@ -1,4 +1,5 @@
-// The real broker that the tests of one run share (tests/kafka), for tests labelled kafka.
+// Real brokers for tests labelled kafka: the one that the tests of a run share (tests/kafka), and
+// brokers of a test's own, to be killed.
 #pragma once
 
 #include <chrono>
@@ -34,6 +35,30 @@ class FrozenBroker {
 
  private:
   int pid_ = 0;
+};
+
+// A broker of this test alone, in a temporary folder. A step that does not succeed fails the test.
+// Each blocks for as long as it takes: some seconds for a start.
+class OwnBroker {
+ public:
+  OwnBroker();
+  ~OwnBroker();
+  OwnBroker(const OwnBroker&) = delete;
+  OwnBroker& operator=(const OwnBroker&) = delete;
+
+  Connection connection() const;
+  // SIGKILL.
+  void Kill();
+  // Between Kill and Resume: as if it had died when its last transactions were decided and before
+  // any partition had its marker.
+  void InterruptCommits();
+  // Starts it again, on the same address and data.
+  void Resume();
+
+ private:
+  void Run(std::string_view script, std::string_view arguments) const;
+
+  std::string folder_;
 };
 
 }  // namespace tocsin::kafka::testing
