@@ -82,11 +82,9 @@ class Mapper : public CsvMapper {
         for (int i = 0; i < options_.schema.message->field_count(); ++i) {
           known.push_back(options_.schema.message->field(i)->name());
         }
-        const std::string nearest = NearestName(name, known);
-        return InvalidArgument(
-            Concat("csv-mapping ", mapping.name(), ": ", options_.stream->message_type(),
-                   " has no field '", name, "'",
-                   nearest.empty() ? "" : Concat("; did you mean '", nearest, "'?")));
+        return InvalidArgument(Concat("csv-mapping ", mapping.name(), ": ",
+                                      options_.stream->message_type(), " has no field '", name, "'",
+                                      DidYouMean(name, known)));
       }
       auto parsed = TemplateText::Parse(text, names);
       if (!parsed.ok()) {

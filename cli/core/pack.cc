@@ -62,10 +62,8 @@ absl::StatusOr<LoadedPack> LoadPack(std::string_view name_or_path, const fs::pat
       }
     }
     std::sort(names.begin(), names.end());
-    const std::string nearest = NearestName(name_or_path, names);
     return NotFound(
-        Concat("there is no pack '", name_or_path, "'",
-               nearest.empty() ? "" : Concat("; did you mean '", nearest, "'?"), " In ",
+        Concat("there is no pack '", name_or_path, "'", DidYouMean(name_or_path, names), " In ",
                packs_dir.string(),
                names.empty() ? " there is none." : Concat(" there is ", Join(names, ", "), "."),
                " A path to a folder with a pack.yaml is taken too."));

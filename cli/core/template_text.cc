@@ -42,10 +42,9 @@ absl::StatusOr<TemplateText::Piece> TemplateText::ParsePiece(
   Piece piece;
   const auto found = std::find(names.begin(), names.end(), parts.front());
   if (found == names.end()) {
-    const std::string nearest = NearestName(parts.front(), names);
     return InvalidArgument(Concat("there is no column '", parts.front(), "'",
-                                  nearest.empty() ? "" : Concat("; did you mean '", nearest, "'?"),
-                                  " There are ", Join(names, ", ")));
+                                  DidYouMean(parts.front(), names), " There are ",
+                                  Join(names, ", "), "."));
   }
   piece.name = static_cast<int>(found - names.begin());
   for (std::size_t i = 1; i < parts.size(); ++i) {

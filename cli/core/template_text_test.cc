@@ -38,7 +38,7 @@ TEST(TemplateTextTest, Renders) {
 TEST(TemplateTextTest, ErrorsSayWhatIsWrong) {
   const std::vector<std::pair<const char*, const char*>> cases{
       {"{latt}", "did you mean 'lat'?"},
-      {"{}", "There are lat, lng, title"},
+      {"{}", "there is no column ''. There are lat, lng, title."},
       {"{lat", "an opening brace without a closing one"},
       {"lat}", "a closing brace without an opening one"},
       {"{lat|shout}", "there is no filter 'shout'"},

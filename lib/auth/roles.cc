@@ -68,9 +68,7 @@ absl::StatusOr<Role> ParseRole(std::string_view name) {
     if (known == name) return role;
     names.emplace_back(known);
   }
-  const std::string nearest = NearestName(name, names);
-  return InvalidArgument(Concat("there is no role '", name, "'",
-                                nearest.empty() ? "" : Concat("; did you mean '", nearest, "'?"),
+  return InvalidArgument(Concat("there is no role '", name, "'", DidYouMean(name, names),
                                 " The roles are ", Join(names, ", "), "."));
 }
 

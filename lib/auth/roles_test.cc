@@ -49,6 +49,9 @@ TEST(RolesTest, EveryRoleOfTheContractHasAName) {
 TEST(RolesTest, ErrorsHelp) {
   EXPECT_THAT(ParseRole("operater"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("did you mean 'operator'?")));
+  EXPECT_THAT(ParseRole("king"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("there is no role 'king'. The roles are viewer, ")));
   EXPECT_THAT(ParseRole(""), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("viewer")));
   const absl::Status denied = CheckAccess({"maria", {v1::ROLE_VIEWER}}, v1::ROLE_OPERATOR,
                                           "tocsin.report.v1.ReportService/Resolve");

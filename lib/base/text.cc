@@ -97,4 +97,9 @@ std::string NearestName(std::string_view word, const std::vector<std::string>& n
   return nearest;
 }
 
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& names) {
+  const std::string nearest = NearestName(word, names);
+  return nearest.empty() ? "." : Concat("; did you mean '", nearest, "'?");
+}
+
 }  // namespace tocsin

@@ -57,4 +57,8 @@ absl::StatusOr<HostPort> ParseHostPort(std::string_view text);
 // The name nearest to `word` by edit distance, for "did you mean"; empty when none is near.
 std::string NearestName(std::string_view word, const std::vector<std::string>& names);
 
+// How a sentence ends that quotes a word nobody knows: "; did you mean 'alerts.raw'?", or "." where
+// no name is near. Another sentence may follow.
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& names);
+
 }  // namespace tocsin

@@ -32,6 +32,11 @@ TEST(NearestNameTest, SuggestsTypingSlipsOnly) {
   EXPECT_EQ(NearestName("timspan", {"timespan", "title"}), "timespan");
   EXPECT_EQ(NearestName("zzzzzz", {"timespan", "title"}), "");
 }
+TEST(DidYouMeanTest, EndsTheSentenceEitherWay) {
+  EXPECT_EQ(DidYouMean("timspan", {"timespan", "title"}), "; did you mean 'timespan'?");
+  EXPECT_EQ(DidYouMean("zzzzzz", {"timespan", "title"}), ".");
+  EXPECT_EQ(DidYouMean("x", {}), ".");
+}
 TEST(ShortenTest, KeepsCharactersWhole) {
   EXPECT_EQ(Shorten("abc", 3), "abc");
   EXPECT_EQ(Shorten("abcd", 3), "abc…");

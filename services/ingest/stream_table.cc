@@ -6,15 +6,6 @@
 #include "lib/base/text.h"
 
 namespace tocsin::ingest {
-namespace {
-
-std::string DidYouMean(std::string_view word, const std::vector<std::string>& names) {
-  const std::string nearest = NearestName(word, names);
-  return nearest.empty() ? "" : Concat("; did you mean '", nearest, "'?");
-}
-
-}  // namespace
-
 absl::StatusOr<StreamTable> StreamTable::Build(std::span<const pack::v1::Pack> packs) {
   StreamTable table;
   for (const pack::v1::Pack& pack : packs) {
@@ -50,7 +41,7 @@ absl::StatusOr<const Stream*> StreamTable::Route(std::string_view stream,
       for (const auto& [topic, unused] : streams_) names.push_back(topic);
       return InvalidArgument(
           Concat("stream: there is no stream '", stream, "'", DidYouMean(stream, names),
-                 " The streams are: ", names.empty() ? "none" : Join(names, ", ")));
+                 " The streams are: ", names.empty() ? "none" : Join(names, ", "), "."));
     }
     if (named->message_type != type) {
       return InvalidArgument(Concat("type: '", type, "' does not belong in ", stream,
@@ -71,7 +62,8 @@ absl::StatusOr<const Stream*> StreamTable::Route(std::string_view stream,
   }
   if (match == nullptr) {
     return InvalidArgument(Concat("type: no stream holds '", type, "'", DidYouMean(type, types),
-                                  " The types are: ", types.empty() ? "none" : Join(types, ", ")));
+                                  " The types are: ", types.empty() ? "none" : Join(types, ", "),
+                                  "."));
   }
   return match;
 }

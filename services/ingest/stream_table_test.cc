@@ -41,10 +41,10 @@ TEST(StreamTableTest, Routes) {
            Case{"iot.archive", "x.Reading", "iot.archive", ""},
            Case{"", "x.Reading", "", "stream: both iot.archive and iot.readings hold x.Reading"},
            Case{"", "x.Alrt", "", "type: no stream holds 'x.Alrt'; did you mean 'x.Alert'?"},
-           Case{"", "", "", "type: no stream holds ''"},
+           Case{"", "", "", "type: no stream holds ''. The types are: x.Alert, "},
            Case{"alerts.rwa", "x.Alert", "",
                 "stream: there is no stream 'alerts.rwa'; did you mean 'alerts.raw'? The streams "
-                "are: alerts.raw, iot.archive, iot.readings"},
+                "are: alerts.raw, iot.archive, iot.readings."},
            Case{"alerts.raw", "x.Reading", "",
                 "type: 'x.Reading' does not belong in alerts.raw, which holds x.Alert"},
        }) {
