@@ -509,7 +509,7 @@ TEST_F(EdgeTest, FaultyRequests) {
       {"no message", "application/grpc-web", "", "12", "sent none"},
       {"two messages", "application/grpc-web", one + one, "12", "sent more"},
       {"cut", "application/grpc-web", std::string("\0\0\0\0\5ab", 7), "13", "within a message"},
-      {"too large", "application/grpc-web", std::string("\0\x10\0\0\0", 5), "8", "larger than"},
+      {"too large", "application/grpc-web", std::string("\0\x10\0\0\0", 5), "3", "larger than"},
       {"compressed", "application/grpc-web", std::string("\1\0\0\0\0", 5), "13", "compressed"},
       {"trailers", "application/grpc-web", std::string("\x80\0\0\0\0", 5), "13", "flags"},
       {"no base64", "application/grpc-web-text", "AAAA*AAA", "13", "not base64"},

@@ -215,8 +215,10 @@ absl::StatusOr<std::optional<http::Slice>> MessageReader::Next() {
   std::size_t length = 0;
   for (std::size_t i = 1; i < kFrameHeader; ++i) length = length << 8 | header[i];
   if (length > max_message_) {
-    return ResourceExhausted(Concat("a message of ", length, " bytes is larger than the limit of ",
-                                    max_message_, " bytes; send smaller ones"));
+    // Not RESOURCE_EXHAUSTED, which clients may retry: the same message will never pass.
+    return InvalidArgument(Concat("a message of ", length, " bytes is larger than the limit of ",
+                                  max_message_,
+                                  " bytes (max_message_bytes of the gateway); send smaller ones"));
   }
   if (size_ < kFrameHeader + length) return std::optional<http::Slice>();
   Take(kFrameHeader);

@@ -55,7 +55,7 @@ class MessageReader {
 
   void Append(http::Slice bytes);
   // The next whole message, without copying it where it lies in one slice; nothing when more bytes
-  // are needed. RESOURCE_EXHAUSTED: over the limit. INTERNAL: a compressed message (none was
+  // are needed. INVALID_ARGUMENT: over the limit. INTERNAL: a compressed message (none was
   // announced), or flags that do not exist. After an error the body is of no more use.
   absl::StatusOr<std::optional<http::Slice>> Next();
   // Bytes are left that make no whole message.

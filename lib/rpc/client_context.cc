@@ -34,6 +34,11 @@ void ClientContext::SetToken(std::string_view token) { AddToken(*this, token); }
 
 void ClientContext::SetParent(const telemetry::TraceContext& parent) { AddTrace(*this, parent); }
 
+bool ServerSaid(const grpc::ClientContext& context) {
+  // gRPC offers nothing better: the words that it puts before every status that came over the wire.
+  return context.debug_error_string().find("Error received from peer") != std::string::npos;
+}
+
 StreamContext::StreamContext(std::string_view token) { AddToken(*this, token); }
 
 }  // namespace tocsin::rpc

@@ -36,4 +36,8 @@ class StreamContext : public grpc::ClientContext {
   explicit StreamContext(std::string_view token);
 };
 
+// Of a call that has ended in an error: a server said so, rather than this side of the connection
+// (nobody is there, the connection was lost, the deadline passed here).
+bool ServerSaid(const grpc::ClientContext& context);
+
 }  // namespace tocsin::rpc

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
 #include "lib/rpc/health.h"
+#include "lib/rpc/limits.h"
 #include "tocsin/config/v1/process.pb.h"
 
 namespace grpc {
@@ -35,7 +36,7 @@ struct ServerOptions {
   // For a unary call that comes without a deadline (Caller::deadline).
   std::chrono::milliseconds default_deadline{30'000};
   // Of one message, received.
-  std::size_t max_message_bytes = 16 << 20;
+  std::size_t max_message_bytes = kLargestMessage;
   // Handlers that run at once; beyond it a call is refused with RESOURCE_EXHAUSTED.
   int max_threads = 256;
   // How often the TLS files are looked at.

@@ -500,6 +500,24 @@ TEST_F(ServerTest, CodesAndTextsArriveAsTheyWereGiven) {
                         "EchoService/Echo\",rpc_status_code=\"DATA_LOSS\"} 1"));
 }
 
+TEST_F(ServerTest, AClientCanTellWhoSaidNo) {
+  Start();
+  testing::v1::WriteRequest request;
+  request.set_fail_times(1);
+  testing::v1::WriteResponse response;
+  ClientContext answered(kSoon);
+  ASSERT_THAT(FromGrpc(Stub("gateway")->Write(&answered, request, &response)),
+              StatusIs(StatusCode::kUnavailable, "not yet"));
+  EXPECT_TRUE(ServerSaid(answered));
+
+  const auto nobody = mesh_.Channel("gateway", *server_);
+  server_.reset();
+  ClientContext unanswered(kSoon);
+  ASSERT_THAT(FromGrpc(EchoService::NewStub(nobody)->Write(&unanswered, request, &response)),
+              StatusIs(StatusCode::kUnavailable));
+  EXPECT_FALSE(ServerSaid(unanswered));
+}
+
 // --- health ------------------------------------------------------------------------------------
 
 TEST_F(ServerTest, HealthTellsTheTruthToEveryMember) {

@@ -62,6 +62,9 @@ grpc::Status IngestService::Publish(grpc::ServerContext* context, const v1::Publ
   if (!taken.ok()) return rpc::ToGrpc(QueueFull(taken));
   if (receipts->WaitForAll(Budget(*context, options_.produce_timeout),
                            [context] { return context->IsCancelled(); }) > 0) {
+    // The call has waited as long as it may: another attempt of a channel on the way, within the
+    // same deadline, could only run out of time and hide why.
+    context->AddTrailingMetadata("grpc-retry-pushback-ms", "-1");
     return rpc::ToGrpc(Unavailable(NotConfirmed(1, 1)));
   }
   v1::Receipt receipt = std::move(receipts->Take().front());

@@ -203,12 +203,25 @@ TEST_F(IngestServiceTest, WithoutAnAnswerFromKafkaTheCallEndsBeforeItsDeadline) 
   EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X")), false, milliseconds(500)),
               StatusIs(absl::StatusCode::kUnavailable,
                        AllOf(HasSubstr("Kafka did not confirm the event in time"),
-                             HasSubstr("with the same ids; copies count once"))));
+                             HasSubstr("with the same id; copies count once"))));
   EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(490));
   const BatchAnswer batch = PublishBatch(
       {AlertEvent("e2", Field(1, "X")), AlertEvent("e3", "\x0a\xff")}, 10, milliseconds(500));
   EXPECT_THAT(batch.status,
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("did not confirm 1 of 2 events")));
+}
+
+TEST_F(IngestServiceTest, AChannelThatTriesAgainHearsTheReasonAndNotItsDeadline) {
+  kafka_.HoldDeliveries(true);
+  const auto stub = v1::IngestService::NewStub(
+      mesh_.Channel("gateway", *server_, {v1::IngestService::service_full_name()}));
+  v1::PublishRequest request;
+  *request.mutable_event() = AlertEvent("e1", Field(1, "X"));
+  v1::PublishResponse response;
+  const auto context = Context(milliseconds(1'000));
+  EXPECT_THAT(rpc::FromGrpc(stub->Publish(context.get(), request, &response)),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("Kafka did not confirm")));
+  EXPECT_EQ(producer_->outstanding(), 1U) << "one attempt, one record";
 }
 
 TEST_F(IngestServiceTest, ABatchIsAnsweredInItsOrderAndKeepsTheOrderOfKeys) {

@@ -132,10 +132,15 @@ bool StreamReceipts::Drained() const {
 }
 
 std::string NotConfirmed(std::size_t missing, std::size_t all) {
-  return Concat("Kafka did not confirm ",
-                all == 1 ? std::string("the event") : Concat(missing, " of ", all, " events"),
-                " in time. They may or may not be in the log: send the same events again with the "
-                "same ids; copies count once");
+  if (all == 1) {
+    return "Kafka did not confirm the event in time. It may or may not be in the log: send the "
+           "same "
+           "event again with the same id; copies count once";
+  }
+  return Concat(
+      "Kafka did not confirm ", missing, " of ", all,
+      " events in time. They may or may not be in the log: send the same events again with the "
+      "same ids; copies count once");
 }
 
 }  // namespace tocsin::ingest
