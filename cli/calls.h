@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cli/session.h"
+#include "cli/stop_request.h"
 #include "lib/base/status.h"
 #include "lib/rpc/client_context.h"
 #include "lib/rpc/status.h"
@@ -13,7 +14,7 @@
 namespace tocsin::cli {
 
 // Service: a generated service class; method: its stub's member. With the profile's token, the
-// flags' timeout, and errors explained.
+// flags' timeout, and errors explained. A stop ends it at once: CANCELLED.
 //
 //   Call<ReportService, GetIncidentResponse>(session, &ReportService::StubInterface::GetIncident,
 //                                            request)
@@ -29,8 +30,9 @@ absl::StatusOr<Response> Call(const Session& session,
   rpc::ClientContext context(session.flags().timeout);
   context.SetToken(token);
   Response response;
+  const OnStop cancel(ProcessStop(), [&context] { context.TryCancel(); });
   const absl::Status status = rpc::FromGrpc((stub.get()->*method)(&context, request, &response));
-  if (!status.ok()) return session.Explain(status);
+  if (!status.ok()) return session.Explain(status, rpc::ServerSaid(context));
   return response;
 }
 

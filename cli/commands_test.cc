@@ -2,20 +2,28 @@
 // they say and return when it goes wrong.
 #include "cli/commands.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <atomic>
 #include <deque>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <thread>
 
 #include "cli/app.h"
+#include "cli/command_line.h"
+#include "cli/console.h"
+#include "cli/core/columns.h"
 #include "cli/core/exit_code.h"
 #include "cli/output.h"
+#include "cli/stop_request.h"
 #include "cli/watch.h"
 #include "lib/base/mutex.h"
 #include "lib/base/testing/status_matchers.h"
@@ -43,11 +51,19 @@ std::string TokenOf(const grpc::ServerContext& context) {
              : std::string(found->second.data(), found->second.size());
 }
 
+// Until the one who called has gone.
+grpc::Status UntilCancelled(const grpc::ServerContext& context) {
+  while (!context.IsCancelled()) std::this_thread::yield();
+  return grpc::Status::CANCELLED;
+}
+
 class FakeIngest : public ingest::v1::IngestService::Service {
  public:
   grpc::Status PublishBatch(grpc::ServerContext* context,
                             grpc::ServerReader<ingest::v1::PublishBatchRequest>* reader,
                             ingest::v1::PublishBatchResponse* response) override {
+    called = true;
+    if (hangs) return UntilCancelled(*context);
     MutexLock lock(mutex_);
     tokens.insert(TokenOf(*context));
     for (ingest::v1::PublishBatchRequest request; reader->Read(&request);) {
@@ -65,6 +81,11 @@ class FakeIngest : public ingest::v1::IngestService::Service {
                        ingest::v1::PublishResponse* response) override {
     MutexLock lock(mutex_);
     published.push_back(*request);
+    if (!failures.empty()) {
+      const grpc::Status failure = failures.front();
+      if (failures.size() > 1) failures.pop_front();
+      if (!failure.ok()) return failure;
+    }
     auto& receipt = *response->mutable_receipt();
     receipt.set_id(request->event().id());
     receipt.set_durability(ingest::v1::DURABILITY_QUORUM);
@@ -78,6 +99,8 @@ class FakeIngest : public ingest::v1::IngestService::Service {
   std::set<std::string> tokens;
   std::deque<grpc::Status> failures;
   std::vector<ingest::v1::PublishRequest> published;
+  std::atomic<bool> called{false};
+  std::atomic<bool> hangs{false};
 
  private:
   Mutex mutex_;
@@ -85,8 +108,12 @@ class FakeIngest : public ingest::v1::IngestService::Service {
 
 class FakeReport : public report::v1::ReportService::Service {
  public:
-  grpc::Status ListIncidents(grpc::ServerContext*, const report::v1::ListIncidentsRequest* request,
+  grpc::Status ListIncidents(grpc::ServerContext* context,
+                             const report::v1::ListIncidentsRequest* request,
                              report::v1::ListIncidentsResponse* response) override {
+    asked = true;
+    if (hangs) return UntilCancelled(*context);
+    if (!refusal.ok() && !request->page_token().empty()) return refusal;
     requests.push_back(*request);
     const int from = request->page_token().empty() ? 0 : std::stoi(request->page_token());
     // Smaller pages than asked for, as a server may give.
@@ -109,6 +136,8 @@ class FakeReport : public report::v1::ReportService::Service {
     return grpc::Status::OK;
   }
 
+  std::atomic<bool> asked{false};
+  std::atomic<bool> hangs{false};
   int total = 5;
   std::vector<report::v1::ListIncidentsRequest> requests;
   grpc::Status refusal;
@@ -146,8 +175,7 @@ class FakeLive : public live::v1::LiveService::Service {
       writer->Write(response);
     }
     if (at < 3) return {grpc::StatusCode::UNAVAILABLE, "the gateway stops"};
-    while (!context->IsCancelled()) std::this_thread::yield();
-    return grpc::Status::CANCELLED;
+    return UntilCancelled(*context);
   }
 
   std::vector<std::string> Cursors() const {
@@ -175,7 +203,6 @@ class CommandsTest : public ::testing::Test {
     }
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
-    g_stop_signal = 0;
   }
   void TearDown() override {
     server_->Shutdown(std::chrono::system_clock::now());
@@ -187,7 +214,10 @@ class CommandsTest : public ::testing::Test {
     std::string out;
     std::string err;
   };
-  Ran Run(std::vector<std::string> words) {
+  // `output`: what is standard output meanwhile, in the place of what is captured.
+  Ran Run(std::vector<std::string> words, std::optional<int> output = std::nullopt) {
+    ProcessStop().Clear();
+    ForgetPrinted();
     words.insert(words.begin(), {"tocsin", "--gateway", Concat("127.0.0.1:", port_), "--token-file",
                                  (folder_ / "token").string(), "--packs",
                                  (std::filesystem::path(TOCSIN_SOURCE_DIR) / "packs").string()});
@@ -195,6 +225,7 @@ class CommandsTest : public ::testing::Test {
     for (std::string& word : words) arguments.push_back(word.data());
     ::testing::internal::CaptureStdout();
     ::testing::internal::CaptureStderr();
+    if (output.has_value()) dup2(*output, STDOUT_FILENO);
     const int code = cli::Run(static_cast<int>(arguments.size()), arguments.data());
     return {code, ::testing::internal::GetCapturedStdout(),
             ::testing::internal::GetCapturedStderr()};
@@ -313,6 +344,49 @@ TEST_F(CommandsTest, PublishBuildsTheMessageOfTheRegistry) {
   EXPECT_THAT(bad.err, HasSubstr("sensr"));
 }
 
+TEST_F(CommandsTest, PublishIsSentAgainUnderTheSameId) {
+  ingest_.failures = {{grpc::StatusCode::UNAVAILABLE, "Kafka did not confirm the event in time"},
+                      grpc::Status::OK};
+  const Ran ran =
+      Run({"publish", "--stream", "iot.readings", "--data", R"({"sensor":"s1"})", "-o", "json"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  ASSERT_EQ(ingest_.published.size(), 2U);
+  EXPECT_EQ(ingest_.published[0].event().id(), ingest_.published[1].event().id());
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("Trying again"), HasSubstr("Kafka did not confirm")));
+  EXPECT_EQ(json::parse(ran.out).size(), 1U);
+}
+
+TEST_F(CommandsTest, PublishSaysWhatTheServiceSaid) {
+  ingest_.failures = {{grpc::StatusCode::UNAVAILABLE, "Kafka did not confirm the event in time"}};
+  const Ran ran = Run({"publish", "--stream", "iot.readings", "--data", R"({"sensor":"s1"})",
+                       "--id", "e-1", "--timeout", "1s"});
+  EXPECT_EQ(ran.exit_code, kExitUnavailable);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("event 1: not acknowledged within 1 s: Kafka did not "
+                                       "confirm the event in time"),
+                             HasSubstr("--id e-1"), HasSubstr("tocsin status"),
+                             Not(HasSubstr("does not answer"))));
+  EXPECT_GT(ingest_.published.size(), 1U);
+}
+
+TEST_F(CommandsTest, AnEventThatNoProcessTakesIsNotSent) {
+  const std::string path = (folder_ / "large.json").string();
+  std::ofstream(path) << R"({"sensor":")" << std::string(20 << 20, 'x') << R"("})";
+  const Ran ran = Run({"publish", "--stream", "iot.readings", "--data", "@" + path});
+  EXPECT_EQ(ran.exit_code, kExitFailure);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("event 1: has 209716"), HasSubstr("16777216"),
+                             HasSubstr("max_event_bytes of ingest")));
+  EXPECT_THAT(ingest_.published, IsEmpty());
+
+  std::ofstream(path) << R"({"sensor":")" << std::string(65 << 20, 'x') << R"("})";
+  EXPECT_THAT(Run({"publish", "--stream", "iot.readings", "--data", "@" + path}).err,
+              AllOf(HasSubstr("large.json"), HasSubstr("64 MiB")));
+  EXPECT_EQ(Run({"publish", "--stream", "iot.readings", "--data", "@/dev/zero"}).exit_code,
+            kExitFailure);
+  EXPECT_EQ(
+      Run({"publish", "--stream", "iot.readings", "--data", "@" + folder_.string()}).exit_code,
+      kExitNotFound);
+}
+
 TEST_F(CommandsTest, PublishKnowsAPacksSchemaWhereItMayNotReadTheRegistry) {
   registry_.refusal = {grpc::StatusCode::PERMISSION_DENIED, "needs the role schema.read"};
   const Ran ran = Run({"publish", "--stream", "alerts.raw", "--data", R"({"township":"N"})"});
@@ -335,13 +409,132 @@ TEST_F(CommandsTest, WatchGoesOnBehindTheLastChange) {
   EXPECT_THAT(ran.err, HasSubstr("the gateway stops"));
 }
 
+TEST_F(CommandsTest, AnEmptyFileIsNamedOnce) {
+  const std::string path = (folder_ / "empty.csv").string();
+  std::ofstream(path) << "";
+  EXPECT_EQ(
+      Run({"replay", "--pack", "public-safety", "--csv", path}).err,
+      Concat("tocsin: ", path, ": the file is empty: its first line must name the columns\n"));
+}
+
 TEST_F(CommandsTest, WatchEndsWhenAskedTo) {
   std::thread stopper([this] {
     while (live_.Cursors().size() < 2) std::this_thread::yield();
-    g_stop_signal = SIGINT;
+    ProcessStop().Make(SIGINT);
   });
-  EXPECT_EQ(Run({"incidents", "watch"}).exit_code, kExitInterrupted);
+  const Ran ran = Run({"incidents", "watch"});
   stopper.join();
+  EXPECT_EQ(ran.exit_code, kExitInterrupted);
+  EXPECT_THAT(ran.err, HasSubstr(" changes. Go on behind the last one:\n  tocsin incidents watch "
+                                 "--cursor "));
+}
+
+TEST_F(CommandsTest, AStopEndsACallAtOnce) {
+  report_.hangs = true;
+  const SteadyTime start = Clock::Real().SteadyNow();
+  std::thread stopper([this] {
+    while (!report_.asked) std::this_thread::yield();
+    ProcessStop().Make(SIGINT);
+  });
+  const Ran ran = Run({"incidents", "list", "--timeout", "60s"});
+  stopper.join();
+  EXPECT_EQ(ran.exit_code, kExitInterrupted);
+  EXPECT_EQ(ran.err, "Stopped.\n");
+  EXPECT_LT(Clock::Real().SteadyNow() - start, std::chrono::seconds(20));
+}
+
+TEST_F(CommandsTest, AStopEndsReplayAtOnceAndSaysHowToGoOn) {
+  std::ofstream(folder_ / "calls.csv") << "lat,lng,title,time,township,address\n"
+                                          "1,2,EMS: X,2016-01-15 12:02,N,A\n";
+  ingest_.hangs = true;
+  const SteadyTime start = Clock::Real().SteadyNow();
+  std::thread stopper([this] {
+    while (!ingest_.called) std::this_thread::yield();
+    ProcessStop().Make(SIGINT);
+  });
+  const std::string csv = (folder_ / "calls.csv").string();
+  const Ran ran = Run({"replay", "--pack", "public-safety", "--csv", csv, "--source", "/s"});
+  stopper.join();
+  EXPECT_EQ(ran.exit_code, kExitInterrupted);
+  EXPECT_THAT(ran.err, HasSubstr(Concat("tocsin replay --pack public-safety --csv ", csv,
+                                        " --source /s --speed max")));
+  EXPECT_LT(Clock::Real().SteadyNow() - start, std::chrono::seconds(20));
+}
+
+TEST_F(CommandsTest, OutputThatNobodyReadsEndsQuietly) {
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  close(pipe_ends[0]);
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"incidents", "list", "-o", "json"},
+        {"incidents", "list"},
+        {"incidents", "watch"},
+        {"version"}}) {
+    const Ran ran = Run(words, pipe_ends[1]);
+    EXPECT_EQ(ran.exit_code, kExitClosedOutput) << words[1];
+    EXPECT_THAT(ran.err, IsEmpty());
+  }
+  close(pipe_ends[1]);
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  const Ran ran = Run({"incidents", "list"}, full);
+  close(full);
+  EXPECT_EQ(ran.exit_code, kExitFailure);
+  EXPECT_THAT(ran.err, HasSubstr("No space left on device"));
+}
+
+TEST_F(CommandsTest, AListThatBreaksOffIsStillJson) {
+  report_.refusal = {grpc::StatusCode::INTERNAL, "the database is gone"};
+  const Ran ran = Run({"incidents", "list", "-o", "json"});
+  EXPECT_EQ(ran.exit_code, kExitFailure);
+  EXPECT_EQ(json::parse(ran.out).size(), 2U);
+  EXPECT_THAT(Run({"incidents", "list"}).out, HasSubstr("incident-1"));
+  server_->Shutdown(std::chrono::system_clock::now());
+  EXPECT_THAT(Run({"incidents", "list", "-o", "json"}).out, IsEmpty()) << "not an empty list";
+}
+
+TEST_F(CommandsTest, WordsOfOtherProgramsAreUnderstood) {
+  for (const auto& [words, meant] :
+       {std::pair<std::vector<std::string>, const char*>{{"incidents", "show"}, "'get'"},
+        {{"incidents", "lits"}, "'list'"},
+        {{"incidents", "ls"}, "'list'"},
+        {{"rules", "rm"}, "'delete'"},
+        {{"send"}, "'publish'"},
+        {{"incidents", "list", "--stat", "open"}, "'--state'"}}) {
+    const Ran ran = Run(words);
+    EXPECT_EQ(ran.exit_code, kExitUsage);
+    EXPECT_THAT(ran.err, HasSubstr(Concat("did you mean ", meant, "?"))) << words.back();
+  }
+  EXPECT_THAT(Run({"incidents", "xyzzy"}).err, HasSubstr("unknown: 'xyzzy'.\n"));
+}
+
+TEST(HelpTest, EveryCommandHasAnExampleAndEveryFlagAMeaning) {
+  CLI::App app("", "tocsin");
+  Choice choice;
+  AddCommands(app, choice);
+  const auto all = [](const CLI::App*) { return true; };
+  const std::function<void(const CLI::App&, const std::string&)> check =
+      [&](const CLI::App& command, const std::string& path) {
+        EXPECT_FALSE(command.get_description().empty() && path != "tocsin") << path;
+        for (const CLI::Option* option : command.get_options()) {
+          EXPECT_FALSE(option->get_description().empty()) << path << " " << option->get_name();
+        }
+        const auto below = command.get_subcommands(all);
+        if (below.empty()) {
+          EXPECT_THAT(command.get_footer(), HasSubstr("Example")) << path;
+          EXPECT_THAT(command.get_footer(), HasSubstr(path)) << "an example calls it";
+        }
+        for (const CLI::App* one : below) check(*one, Concat(path, " ", one->get_name()));
+        for (const std::string& line : Split(command.help(), '\n')) {
+          EXPECT_LE(Columns(line), 120U) << path << ": " << line;
+        }
+      };
+  check(app, "tocsin");
+  EXPECT_THAT(app.get_footer(),
+              HasSubstr("Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not found"));
+}
+
+TEST(OutputTest, NothingThatOthersWroteMovesTheCursor) {
+  EXPECT_EQ(FormatTable({"A", "B"}, {{"x\x1b[2J\ny", "z"}}), "A        B\nx [2J y  z\n");
 }
 
 TEST(OutputTest, TablesCountLettersNotBytes) {

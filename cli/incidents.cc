@@ -1,8 +1,13 @@
 // incidents, detections, notifications: what the system has found.
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+#include <functional>
+#include <utility>
+
 #include "cli/calls.h"
 #include "cli/commands.h"
+#include "cli/console.h"
 #include "cli/core/exit_code.h"
 #include "cli/output.h"
 #include "cli/watch.h"
@@ -19,31 +24,27 @@ using report::v1::ReportService;
 
 constexpr int kPageSize = 1000;
 
-absl::StatusOr<event::v1::Severity> ParseSeverity(const std::string& text) {
-  if (text.empty()) return event::v1::SEVERITY_UNSPECIFIED;
-  std::string name = "SEVERITY_";
+// "high" → SEVERITY_HIGH. `known`: the words that there are.
+template <typename Enum>
+absl::StatusOr<Enum> ParseWord(const std::string& text, std::string_view prefix,
+                               bool (*parse)(google::protobuf::ConstStringParam, Enum*),
+                               std::string_view what, std::string_view known) {
+  std::string name(prefix);
   for (const char c : text) name.push_back(static_cast<char>(std::toupper(c)));
-  event::v1::Severity severity;
-  if (!event::v1::Severity_Parse(name, &severity) || severity == 0) {
-    return InvalidArgument(Concat("there is no severity '", text,
-                                  "'; the scale is info, low, medium, high, critical"));
+  Enum value;
+  if (!parse(name, &value) || value == 0) {
+    return InvalidArgument(Concat("there is no ", what, " '", text, "'. There are ", known, "."));
   }
-  return severity;
+  return value;
 }
 
-absl::StatusOr<incident::v1::IncidentState> ParseState(const std::string& text) {
-  std::string name = "INCIDENT_STATE_";
-  for (const char c : text) name.push_back(static_cast<char>(std::toupper(c)));
-  incident::v1::IncidentState state;
-  if (!incident::v1::IncidentState_Parse(name, &state) || state == 0) {
-    return InvalidArgument(
-        Concat("there is no state '", text, "'; the states are open, acknowledged, resolved"));
-  }
-  return state;
+absl::StatusOr<event::v1::Severity> ParseSeverity(const std::string& text) {
+  if (text.empty()) return event::v1::SEVERITY_UNSPECIFIED;
+  return ParseWord<event::v1::Severity>(text, "SEVERITY_", event::v1::Severity_Parse, "severity",
+                                        "info, low, medium, high and critical");
 }
 
 absl::Status SetTime(const std::string& text, google::protobuf::Timestamp* time) {
-  if (text.empty()) return absl::OkStatus();
   TOCSIN_ASSIGN_OR_RETURN(const WallTime parsed, ParseTime(text));
   const auto since = parsed.time_since_epoch();
   const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
@@ -52,22 +53,40 @@ absl::Status SetTime(const std::string& text, google::protobuf::Timestamp* time)
   return absl::OkStatus();
 }
 
-// Reads page after page until the end or the limit. `fetch(page_size, token)` gives a response;
-// `rows(response)` its list.
-template <typename Fetch, typename Rows, typename Show>
-absl::StatusOr<int> AllPages(std::int64_t limit, ListPrinter& printer, const Fetch& fetch,
-                             const Rows& rows, const Show& show) {
-  std::string token;
+// The time and the rule that a list is limited to.
+template <typename Request>
+absl::Status SetFilter(const ListFlags& flags, Request& request) {
+  request.set_rule_id(flags.rule);
+  if (!flags.from.empty()) TOCSIN_RETURN_IF_ERROR(SetTime(flags.from, request.mutable_from_time()));
+  if (!flags.to.empty()) TOCSIN_RETURN_IF_ERROR(SetTime(flags.to, request.mutable_to_time()));
+  return absl::OkStatus();
+}
+
+// Prints a list, which `method` gives page by page and `items` takes from an answer, until its end
+// or the limit.
+template <typename Service, typename Request, typename Response, typename Item>
+Outcome PrintPages(const Session& session, const ListFlags& flags, Request request,
+                   grpc::Status (Service::StubInterface::*method)(grpc::ClientContext*,
+                                                                  const Request&, Response*),
+                   const google::protobuf::RepeatedPtrField<Item>& (Response::*items)() const,
+                   std::vector<std::string> columns,
+                   const std::function<std::vector<std::string>(const Item&)>& cells) {
+  ListPrinter printer(session.flags().output, std::move(columns), Print);
+  const auto left = [&] {
+    return flags.limit == 0 ? std::int64_t{kPageSize}
+                            : flags.limit - static_cast<std::int64_t>(printer.count());
+  };
   do {
-    const std::int64_t left = limit - static_cast<std::int64_t>(printer.count());
-    const int page = limit > 0 && left < kPageSize ? static_cast<int>(left) : kPageSize;
-    TOCSIN_ASSIGN_OR_RETURN(const auto response, fetch(page, token));
-    for (const auto& row : rows(response)) {
-      if (limit > 0 && static_cast<std::int64_t>(printer.count()) >= limit) break;
-      show(row);
+    request.set_page_size(static_cast<int>(std::min<std::int64_t>(left(), kPageSize)));
+    TOCSIN_ASSIGN_OR_RETURN(const Response response,
+                            (Call<Service, Response>(session, method, request)));
+    for (const Item& item : (response.*items)()) {
+      if (left() <= 0) break;
+      printer.Row(item, [&] { return cells(item); });
+      if (ProcessStop().made()) return absl::CancelledError("stopped");
     }
-    token = response.next_page_token();
-  } while (!token.empty() && (limit == 0 || static_cast<std::int64_t>(printer.count()) < limit));
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty() && left() > 0);
   printer.Finish();
   return kExitOk;
 }
@@ -76,7 +95,19 @@ std::string Key(const google::protobuf::RepeatedPtrField<std::string>& key) {
   return Join({key.begin(), key.end()}, " / ");
 }
 
-absl::StatusOr<int> PrintIncident(const Session& session, const Incident& incident) {
+// Acknowledges or resolves one.
+template <typename Request, typename Response>
+Outcome ChangeState(const Session& session, const IncidentFlags& flags,
+                    grpc::Status (ReportService::StubInterface::*method)(grpc::ClientContext*,
+                                                                         const Request&,
+                                                                         Response*)) {
+  Request request;
+  request.set_incident_id(flags.id);
+  request.set_etag(flags.etag);
+  request.set_note(flags.note);
+  TOCSIN_ASSIGN_OR_RETURN(const Response response,
+                          (Call<ReportService, Response>(session, method, request)));
+  const Incident& incident = response.incident();
   if (session.flags().output != OutputForm::kTable) {
     Print(Concat(Json(incident, session.flags().output == OutputForm::kJson), "\n"));
   } else {
@@ -89,93 +120,67 @@ absl::StatusOr<int> PrintIncident(const Session& session, const Incident& incide
 
 Outcome ListIncidents(const Session& session, const ListFlags& flags) {
   report::v1::ListIncidentsRequest request;
-  request.set_rule_id(flags.rule);
+  TOCSIN_RETURN_IF_ERROR(SetFilter(flags, request));
   for (const std::string& text : flags.states) {
-    TOCSIN_ASSIGN_OR_RETURN(const auto state, ParseState(text));
+    TOCSIN_ASSIGN_OR_RETURN(const auto state,
+                            ParseWord<incident::v1::IncidentState>(
+                                text, "INCIDENT_STATE_", incident::v1::IncidentState_Parse, "state",
+                                "open, acknowledged and resolved"));
     request.add_states(state);
   }
   TOCSIN_ASSIGN_OR_RETURN(const auto severity, ParseSeverity(flags.min_severity));
   request.set_min_severity(severity);
-  if (!flags.from.empty()) TOCSIN_RETURN_IF_ERROR(SetTime(flags.from, request.mutable_from_time()));
-  if (!flags.to.empty()) TOCSIN_RETURN_IF_ERROR(SetTime(flags.to, request.mutable_to_time()));
-  ListPrinter printer(session.flags().output,
-                      {"INCIDENT", "STATE", "SEVERITY", "RULE", "KEY", "DETECTIONS", "LAST"},
-                      Print);
-  return AllPages(
-      flags.limit, printer,
-      [&](int page, const std::string& token) {
-        request.set_page_size(page);
-        request.set_page_token(token);
-        return Call<ReportService, report::v1::ListIncidentsResponse>(
-            session, &ReportService::StubInterface::ListIncidents, request);
-      },
-      [](const auto& response) -> const auto& { return response.incidents(); },
-      [&](const Incident& row) {
-        printer.Row(row, [&]() -> std::vector<std::string> {
-          return {row.id(),
-                  IncidentStateText(row.state()),
-                  SeverityText(row.severity()),
-                  row.rule_id(),
-                  Key(row.group_key()),
-                  std::to_string(row.detection_count()),
-                  TimeText(row.last_detection_time())};
-        });
+  return PrintPages<ReportService, report::v1::ListIncidentsRequest,
+                    report::v1::ListIncidentsResponse, Incident>(
+      session, flags, request, &ReportService::StubInterface::ListIncidents,
+      &report::v1::ListIncidentsResponse::incidents,
+      {"INCIDENT", "STATE", "SEVERITY", "RULE", "KEY", "DETECTIONS", "LAST"},
+      [](const Incident& row) -> std::vector<std::string> {
+        return {row.id(),
+                IncidentStateText(row.state()),
+                SeverityText(row.severity()),
+                row.rule_id(),
+                Key(row.group_key()),
+                std::to_string(row.detection_count()),
+                TimeText(row.last_detection_time())};
       });
 }
 
 Outcome ListDetections(const Session& session, const ListFlags& flags) {
+  using correlation::v1::Detection;
   report::v1::ListDetectionsRequest request;
-  request.set_rule_id(flags.rule);
+  TOCSIN_RETURN_IF_ERROR(SetFilter(flags, request));
   request.set_incident_id(flags.incident);
-  if (!flags.from.empty()) TOCSIN_RETURN_IF_ERROR(SetTime(flags.from, request.mutable_from_time()));
-  if (!flags.to.empty()) TOCSIN_RETURN_IF_ERROR(SetTime(flags.to, request.mutable_to_time()));
-  ListPrinter printer(session.flags().output,
-                      {"DETECTION", "TIME", "SEVERITY", "RULE", "KEY", "EVENTS", "INCIDENT"},
-                      Print);
-  return AllPages(
-      flags.limit, printer,
-      [&](int page, const std::string& token) {
-        request.set_page_size(page);
-        request.set_page_token(token);
-        return Call<ReportService, report::v1::ListDetectionsResponse>(
-            session, &ReportService::StubInterface::ListDetections, request);
-      },
-      [](const auto& response) -> const auto& { return response.detections(); },
-      [&](const correlation::v1::Detection& row) {
-        printer.Row(row, [&]() -> std::vector<std::string> {
-          return {row.id(),         TimeText(row.time()), SeverityText(row.severity()),
-                  row.rule_id(),    Key(row.group_key()), std::to_string(row.evidence_size()),
-                  row.incident_id()};
-        });
+  return PrintPages<ReportService, report::v1::ListDetectionsRequest,
+                    report::v1::ListDetectionsResponse, Detection>(
+      session, flags, request, &ReportService::StubInterface::ListDetections,
+      &report::v1::ListDetectionsResponse::detections,
+      {"DETECTION", "TIME", "SEVERITY", "RULE", "KEY", "EVENTS", "INCIDENT"},
+      [](const Detection& row) -> std::vector<std::string> {
+        return {row.id(),         TimeText(row.time()), SeverityText(row.severity()),
+                row.rule_id(),    Key(row.group_key()), std::to_string(row.evidence_size()),
+                row.incident_id()};
       });
 }
 
 Outcome ListNotifications(const Session& session, const ListFlags& flags) {
+  using notification::v1::NotificationSent;
   using notification::v1::NotificationService;
   notification::v1::ListNotificationsRequest request;
   request.set_incident_id(flags.incident);
-  ListPrinter printer(session.flags().output,
-                      {"TIME", "OUTCOME", "ATTEMPT", "ROUTE", "TARGET", "INCIDENT", "ERROR"},
-                      Print);
-  return AllPages(
-      flags.limit, printer,
-      [&](int page, const std::string& token) {
-        request.set_page_size(page);
-        request.set_page_token(token);
-        return Call<NotificationService, notification::v1::ListNotificationsResponse>(
-            session, &NotificationService::StubInterface::ListNotifications, request);
-      },
-      [](const auto& response) -> const auto& { return response.notifications(); },
-      [&](const notification::v1::NotificationSent& row) {
-        printer.Row(row, [&]() -> std::vector<std::string> {
-          return {TimeText(row.time()),
-                  notification::v1::Outcome_Name(row.outcome()).substr(8),
-                  std::to_string(row.attempt()),
-                  row.route(),
-                  row.target(),
-                  row.incident_id(),
-                  row.error()};
-        });
+  return PrintPages<NotificationService, notification::v1::ListNotificationsRequest,
+                    notification::v1::ListNotificationsResponse, NotificationSent>(
+      session, flags, request, &NotificationService::StubInterface::ListNotifications,
+      &notification::v1::ListNotificationsResponse::notifications,
+      {"TIME", "OUTCOME", "ATTEMPT", "ROUTE", "TARGET", "INCIDENT", "ERROR"},
+      [](const NotificationSent& row) -> std::vector<std::string> {
+        return {TimeText(row.time()),
+                notification::v1::Outcome_Name(row.outcome()).substr(8),
+                std::to_string(row.attempt()),
+                row.route(),
+                row.target(),
+                row.incident_id(),
+                row.error()};
       });
 }
 
@@ -224,25 +229,11 @@ Outcome GetIncident(const Session& session, const IncidentFlags& flags) {
 }
 
 Outcome AcknowledgeIncident(const Session& session, const IncidentFlags& flags) {
-  report::v1::AcknowledgeRequest request;
-  request.set_incident_id(flags.id);
-  request.set_etag(flags.etag);
-  request.set_note(flags.note);
-  TOCSIN_ASSIGN_OR_RETURN(const auto response,
-                          (Call<ReportService, report::v1::AcknowledgeResponse>(
-                              session, &ReportService::StubInterface::Acknowledge, request)));
-  return PrintIncident(session, response.incident());
+  return ChangeState(session, flags, &ReportService::StubInterface::Acknowledge);
 }
 
 Outcome ResolveIncident(const Session& session, const IncidentFlags& flags) {
-  report::v1::ResolveRequest request;
-  request.set_incident_id(flags.id);
-  request.set_etag(flags.etag);
-  request.set_note(flags.note);
-  TOCSIN_ASSIGN_OR_RETURN(const auto response,
-                          (Call<ReportService, report::v1::ResolveResponse>(
-                              session, &ReportService::StubInterface::Resolve, request)));
-  return PrintIncident(session, response.incident());
+  return ChangeState(session, flags, &ReportService::StubInterface::Resolve);
 }
 
 Outcome WatchIncidents(const Session& session, const WatchFlags& flags) {
@@ -257,23 +248,33 @@ Outcome WatchIncidents(const Session& session, const WatchFlags& flags) {
   TOCSIN_ASSIGN_OR_RETURN(const std::string address, session.GatewayAddress());
   TOCSIN_ASSIGN_OR_RETURN(const std::string token, session.Token());
   std::int64_t seen = 0;
+  std::string cursor = flags.cursor;
   const absl::Status status = Watch(
       address, token, request,
       [&](const live::v1::SubscribeResponse& response) {
+        if (!response.cursor().empty()) cursor = response.cursor();
         if (response.change_case() == live::v1::SubscribeResponse::kHeartbeat ||
             response.change_case() == live::v1::SubscribeResponse::CHANGE_NOT_SET) {
           return true;
         }
         Print(session.flags().output == OutputForm::kTable ? ChangeText(response)
                                                            : Concat(Json(response, false), "\n"));
-        return flags.count == 0 || ++seen < flags.count;
+        ++seen;
+        return flags.count == 0 || seen < flags.count;
       },
       [&](const absl::Status& why) {
         Say(Concat("Connection lost, trying again: ", Message(why)));
       },
-      [] { return g_stop_signal != 0; });
-  if (absl::IsCancelled(status)) return kExitInterrupted;
-  if (!status.ok()) return session.Explain(status);
+      ProcessStop());
+  if (absl::IsCancelled(status)) {
+    if (!PrintedSoFar().ok()) return status;
+    Say(Concat(
+        "Stopped after ", seen, seen == 1 ? " change." : " changes.",
+        cursor.empty() ? "" : " Go on behind the last one:\n  tocsin incidents watch --cursor ",
+        cursor));
+    return kExitInterrupted;
+  }
+  if (!status.ok()) return session.Explain(status, /*server_said=*/true);
   return kExitOk;
 }
 

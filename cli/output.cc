@@ -5,20 +5,13 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "cli/core/columns.h"
 #include "lib/base/text.h"
 #include "lib/base/time.h"
 
 namespace tocsin::cli {
-namespace {
-
-std::size_t Width(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
-
-}  // namespace
 
 void ListPrinter::Row(const google::protobuf::Message& message,
                       const std::function<std::vector<std::string>()>& cells) {
@@ -37,6 +30,7 @@ void ListPrinter::Row(const google::protobuf::Message& message,
 }
 
 void ListPrinter::Finish() {
+  if (std::exchange(finished_, true)) return;
   if (form_ == OutputForm::kTable && !rows_.empty()) sink_(FormatTable(columns_, rows_));
   if (form_ == OutputForm::kJson) sink_(count_ == 0 ? "[]\n" : "\n]\n");
 }
@@ -45,16 +39,17 @@ std::string FormatTable(const std::vector<std::string>& columns,
                         const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (std::size_t i = 0; i < columns.size(); ++i) {
-    std::size_t width = Width(columns[i]);
-    for (const auto& row : rows) width = std::max(width, Width(row[i]));
+    std::size_t width = Columns(columns[i]);
+    for (const auto& row : rows) width = std::max(width, Columns(OneLine(row[i])));
     widths.push_back(width);
   }
   std::string out;
   const auto line = [&](const std::vector<std::string>& cells) {
     for (std::size_t i = 0; i < cells.size(); ++i) {
-      out += cells[i];
+      const std::string cell = OneLine(cells[i]);
+      out += cell;
       // The last column is not padded: no blanks at the end of a line.
-      if (i + 1 < cells.size()) out.append(widths[i] - Width(cells[i]) + 2, ' ');
+      if (i + 1 < cells.size()) out.append(widths[i] - Columns(cell) + 2, ' ');
     }
     out += '\n';
   };
@@ -70,6 +65,15 @@ std::string Json(const google::protobuf::Message& message, bool pretty) {
   std::string text;
   const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
   return status.ok() ? text : "{}";
+}
+
+google::protobuf::Struct Fields(
+    std::initializer_list<std::pair<std::string_view, std::string_view>> fields) {
+  google::protobuf::Struct row;
+  for (const auto& [name, value] : fields) {
+    (*row.mutable_fields())[std::string(name)].set_string_value(std::string(value));
+  }
+  return row;
 }
 
 std::string TimeText(const google::protobuf::Timestamp& time) {

@@ -1,24 +1,26 @@
-#include "cli/publish.h"
-
+// publish: single events, as JSON.
 #include <google/protobuf/dynamic_message.h>
 #include <google/protobuf/util/json_util.h>
 #include <grpcpp/grpcpp.h>
 #include <openssl/rand.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
-#include <sstream>
-#include <thread>
+#include <optional>
+#include <utility>
 
 #include "cli/calls.h"
 #include "cli/commands.h"
+#include "cli/console.h"
 #include "cli/core/exit_code.h"
+#include "cli/core/pack.h"
+#include "cli/core/resend.h"
 #include "cli/output.h"
 #include "lib/base/hex.h"
 #include "lib/base/text.h"
 #include "lib/base/time.h"
-#include "lib/rpc/channel.h"
+#include "lib/rpc/limits.h"
 #include "lib/telemetry/trace.h"
 #include "tocsin/ingest/v1/ingest.grpc.pb.h"
 #include "tocsin/schema/v1/registry.grpc.pb.h"
@@ -29,91 +31,9 @@ namespace {
 using ingest::v1::IngestService;
 using io::cloudevents::v1::CloudEvent;
 
-constexpr std::chrono::seconds kBatchTimeout{30};
-
-class GatewayReplayIo : public ReplayIo {
- public:
-  GatewayReplayIo(std::unique_ptr<IngestService::Stub> stub, std::string token, std::string stream,
-                  const ReplayEvents& events)
-      : stub_(std::move(stub)),
-        token_(std::move(token)),
-        stream_(std::move(stream)),
-        events_(events) {}
-
-  absl::StatusOr<std::vector<ingest::v1::Receipt>> Publish(
-      const std::vector<CloudEvent>& chunk) override {
-    telemetry::Span span("publish chunk", {.kind = telemetry::SpanKind::kInternal});
-    span.SetAttribute("messaging.batch.message_count", static_cast<std::int64_t>(chunk.size()));
-    const telemetry::ScopedCurrent current(span);
-    rpc::ClientContext context(kBatchTimeout);
-    context.SetToken(token_);
-    ingest::v1::PublishBatchResponse response;
-    const auto writer = stub_->PublishBatch(&context, &response);
-    ingest::v1::PublishBatchRequest request;
-    request.set_stream(stream_);
-    for (const CloudEvent& event : chunk) {
-      *request.add_events() = event;
-      if (request.events_size() < kEventsPerMessage) continue;
-      if (!writer->Write(request)) break;  // Finish says why
-      request.clear_events();
-    }
-    if (request.events_size() > 0) writer->Write(request);
-    writer->WritesDone();
-    const absl::Status status = rpc::FromGrpc(writer->Finish());
-    span.SetStatus(status);
-    if (!status.ok()) return status;
-    return std::vector<ingest::v1::Receipt>(response.receipts().begin(), response.receipts().end());
-  }
-
-  bool Wait(std::chrono::milliseconds duration) override {
-    const SteadyTime until = Now() + duration;
-    while (!events_.stopped() && Now() < until) {
-      std::this_thread::sleep_for(
-          std::min<SteadyTime::duration>(until - Now(), std::chrono::milliseconds(100)));
-    }
-    return !events_.stopped();
-  }
-  SteadyTime Now() const override { return Clock::Real().SteadyNow(); }
-  void OnProgress(const ReplayProgress& progress) override { events_.on_progress(progress); }
-  void OnRefused(const RefusedRow& row) override { events_.on_refused(row); }
-
- private:
-  static constexpr int kEventsPerMessage = 100;
-  const std::unique_ptr<IngestService::Stub> stub_;
-  const std::string token_;
-  const std::string stream_;
-  const ReplayEvents& events_;
-};
-
-// One line on a terminal, rewritten at most ten times a second; nothing elsewhere.
-class ProgressLine {
- public:
-  explicit ProgressLine(bool terminal) : terminal_(terminal), start_(Clock::Real().SteadyNow()) {}
-
-  void Show(const ReplayProgress& progress) {
-    const SteadyTime now = Clock::Real().SteadyNow();
-    if (!terminal_ || (shown_.has_value() && now - *shown_ < std::chrono::milliseconds(100))) {
-      return;
-    }
-    shown_ = now;
-    constexpr std::int64_t kWidth = 24;
-    const std::int64_t done = progress.acknowledged + progress.refused;
-    const std::int64_t filled = progress.total == 0 ? kWidth : kWidth * done / progress.total;
-    std::string bar;
-    for (std::int64_t i = 0; i < kWidth; ++i) bar += i < filled ? "█" : "░";
-    std::cerr << "\r\x1b[2K" << bar << " " << ProgressText(progress, now - start_) << std::flush;
-  }
-  void Clear() {
-    if (terminal_ && shown_.has_value()) std::cerr << "\r\x1b[2K" << std::flush;
-    shown_.reset();
-  }
-  std::chrono::duration<double> elapsed() const { return Clock::Real().SteadyNow() - start_; }
-
- private:
-  const bool terminal_;
-  const SteadyTime start_;
-  std::optional<SteadyTime> shown_;
-};
+// Of JSON, which takes more room than the message it stands for.
+constexpr std::size_t kLongestText = std::size_t{64} << 20;
+constexpr const char* kInstead = "Keep large data elsewhere and publish where it is.";
 
 CloudEvent::CloudEventAttributeValue Text(const std::string& value) {
   CloudEvent::CloudEventAttributeValue attribute;
@@ -151,9 +71,7 @@ absl::StatusOr<MessageSchema> SchemaFromPacks(const Session& session, const std:
       return MessageSchema{schema.schema, schema.message};
     }
   }
-  const std::string nearest = NearestName(stream, topics);
-  return NotFound(Concat("there is no stream '", stream, "'",
-                         nearest.empty() ? "." : Concat("; did you mean '", nearest, "'?"),
+  return NotFound(Concat("there is no stream '", stream, "'", DidYouMean(stream, topics),
                          " `tocsin schema list` shows those that have a schema."));
 }
 
@@ -184,158 +102,198 @@ absl::StatusOr<MessageSchema> FindSchema(const Session& session, const std::stri
   return result;
 }
 
-absl::StatusOr<std::vector<std::string>> ReadData(const std::string& data) {
-  if (data != "-" && (data.empty() || data.front() != '@')) return std::vector<std::string>{data};
-  std::vector<std::string> events;
-  std::ifstream file;
-  if (data != "-") {
-    file.open(data.substr(1));
-    if (!file) return NotFound(Concat("there is no file ", data.substr(1), " that can be read"));
+// The texts of the events to publish, one after the other, so that an endless standard input works.
+class Inputs {
+ public:
+  explicit Inputs(const std::string& data) : data_(data) {}
+
+  // nullopt at the end. NOT_FOUND: no such file; INVALID_ARGUMENT: a text of more than 64 MiB.
+  absl::StatusOr<std::optional<std::string>> Next() {
+    if (data_ == "-") return NextLine();
+    if (std::exchange(taken_, true)) return std::nullopt;
+    if (data_.empty() || data_.front() != '@') return data_;
     // A file is one event, however it is laid out.
-    std::stringstream text;
-    text << file.rdbuf();
-    return std::vector<std::string>{text.str()};
+    const std::string path = data_.substr(1);
+    std::ifstream file(path, std::ios::binary);
+    std::error_code ignored;
+    if (!file || std::filesystem::is_directory(path, ignored)) {
+      return NotFound(Concat("there is no file ", path, " that can be read"));
+    }
+    auto text = Read(*file.rdbuf(), std::nullopt);
+    if (!text.ok()) return Annotate(text.status(), path);
+    return *std::move(text);
   }
-  for (std::string line; std::getline(std::cin, line);) {
-    if (!Trim(line).empty()) events.push_back(line);
+
+ private:
+  static absl::StatusOr<std::optional<std::string>> NextLine() {
+    for (;;) {
+      TOCSIN_ASSIGN_OR_RETURN(std::string line, Read(*std::cin.rdbuf(), '\n'));
+      if (!Trim(line).empty()) return line;
+      if (std::cin.peek() == std::char_traits<char>::eof()) return std::nullopt;
+    }
   }
-  return events;
+
+  static absl::StatusOr<std::string> Read(std::streambuf& from, std::optional<char> until) {
+    std::string text;
+    for (int c = from.sbumpc(); c != std::char_traits<char>::eof(); c = from.sbumpc()) {
+      if (until.has_value() && c == *until) break;
+      if (text.size() == kLongestText) {
+        return InvalidArgument(
+            Concat("an event of more than ", kLongestText >> 20, " MiB of JSON. ", kInstead));
+      }
+      text.push_back(static_cast<char>(c));
+    }
+    return text;
+  }
+
+  const std::string data_;
+  bool taken_ = false;
+};
+
+// One event on its way to ingest, again and again under the same id.
+class GatewayResendIo : public ResendIo {
+ public:
+  GatewayResendIo(IngestService::Stub& stub, std::string token,
+                  const ingest::v1::PublishRequest& request, bool terminal)
+      : stub_(stub), token_(std::move(token)), request_(request), line_(terminal) {
+    told_ = terminal;
+  }
+
+  Answer Attempt(std::chrono::milliseconds timeout) override {
+    rpc::ClientContext context(timeout);
+    context.SetToken(token_);
+    const OnStop cancel(ProcessStop(), [&context] { context.TryCancel(); });
+    const absl::Status status = rpc::FromGrpc(stub_.Publish(&context, request_, &response_));
+    line_.Clear();
+    return {status, rpc::ServerSaid(context)};
+  }
+  bool Wait(std::chrono::milliseconds duration) override {
+    return !ProcessStop().WaitFor(duration);
+  }
+  SteadyTime Now() const override { return Clock::Real().SteadyNow(); }
+  void OnAgain(const absl::Status& why, std::chrono::milliseconds left) override {
+    const std::string text = Concat("Trying again, for ", left.count() / 1000,
+                                    " s at most. Not acknowledged yet: ", Message(why));
+    line_.Show(text);
+    // Where no line is shown, a log still deserves to know what is waited for.
+    if (!std::exchange(told_, true)) Say(text);
+  }
+
+  const ingest::v1::PublishResponse& response() const { return response_; }
+
+ private:
+  IngestService::Stub& stub_;
+  const std::string token_;
+  const ingest::v1::PublishRequest& request_;
+  StatusLine line_;
+  bool told_;
+  ingest::v1::PublishResponse response_;
+};
+
+// Everything but the message's data.
+absl::Status SetAttributes(const PublishFlags& flags, CloudEvent& event) {
+  event.set_spec_version("1.0");
+  event.set_id(flags.id.empty() ? RandomUuid() : flags.id);
+  event.set_source(flags.source);
+  auto& attributes = *event.mutable_attributes();
+  WallTime time = Clock::Real().Now();
+  if (!flags.time.empty()) {
+    TOCSIN_ASSIGN_OR_RETURN(time, ParseTime(flags.time));
+  }
+  attributes["time"] = Text(FormatTime(time));
+  if (!flags.subject.empty()) attributes["subject"] = Text(flags.subject);
+  if (!flags.key.empty()) attributes["partitionkey"] = Text(flags.key);
+  if (!flags.severity.empty()) attributes["severitytext"] = Text(flags.severity);
+  if (!flags.sequence.empty()) attributes["sequence"] = Text(flags.sequence);
+  return absl::OkStatus();
+}
+
+// What no process of any system takes is not sent at all. Below that, ingest and the gateway know
+// their own limits and say so.
+absl::Status CheckSize(const ingest::v1::PublishRequest& request) {
+  const std::size_t size = request.ByteSizeLong();
+  if (size <= rpc::kLargestMessage) return absl::OkStatus();
+  return InvalidArgument(Concat("has ", size,
+                                " bytes, and no process takes a message of more than ",
+                                rpc::kLargestMessage, ". The limit of one event is 1 MiB, unless ",
+                                "max_event_bytes of ingest says otherwise. ", kInstead));
+}
+
+// What a person needs to know when an event may or may not be in the log.
+absl::Status NotAcknowledged(const Session& session, const PublishFlags& flags,
+                             const CloudEvent& event, const ResendIo::Answer& answer) {
+  const absl::Status& status = answer.status;
+  if (!answer.from_service || !MayResend(status.code())) {
+    return session.Explain(status, answer.from_service);
+  }
+  return absl::Status(
+      status.code(),
+      ToAbsl(Concat("not acknowledged within ", session.flags().timeout.count() / 1000,
+                    " s: ", Message(status), "\n`tocsin status` shows what is not ready on this ",
+                    "machine. To send this event again, so that it counts once",
+                    flags.data == "-" ? "" : ": the same command", " with --id ", event.id(),
+                    ".")));
 }
 
 }  // namespace
 
-absl::StatusOr<ReplayResult> RunReplay(const ReplayJob& job, const ReplayEvents& events) {
-  TOCSIN_ASSIGN_OR_RETURN(const auto header, ReadHeader(job.csv));
-  TOCSIN_ASSIGN_OR_RETURN(const auto* const mapping,
-                          ChooseMapping(job.pack.pack, header, job.mapping));
-  TOCSIN_ASSIGN_OR_RETURN(const auto* const stream, FindStream(job.pack.pack, mapping->stream()));
-  TOCSIN_ASSIGN_OR_RETURN(auto schema, LoadStreamSchema(job.pack, *stream));
-  TOCSIN_ASSIGN_OR_RETURN(const auto mapper,
-                          CsvMapper::Create({mapping, stream, std::move(schema), header,
-                                             job.csv.stem().string(), job.source}));
-  TOCSIN_ASSIGN_OR_RETURN(
-      const auto channel,
-      rpc::MakePublicChannel(job.gateway, "", {IngestService::service_full_name()}));
-  GatewayReplayIo io(IngestService::NewStub(channel), job.token, stream->topic(), events);
-  return Replay(job.csv, *mapper, job.options, io);
-}
-
-Outcome Replay(const Session& session, const ReplayFlags& flags) {
-  ReplayJob job;
-  TOCSIN_ASSIGN_OR_RETURN(job.pack, LoadPack(flags.pack, session.packs_dir()));
-  TOCSIN_ASSIGN_OR_RETURN(job.options.speed, ParseSpeed(flags.speed));
-  job.options.chunk_events = static_cast<std::size_t>(flags.chunk);
-  job.options.patience = flags.patience;
-  job.csv = flags.csv;
-  job.mapping = flags.mapping;
-  job.source = flags.source;
-  TOCSIN_ASSIGN_OR_RETURN(job.gateway, session.GatewayAddress());
-  TOCSIN_ASSIGN_OR_RETURN(job.token, session.Token());
-  telemetry::Span span("replay");
-  const telemetry::ScopedCurrent current(span);
-  ProgressLine line(session.stderr_terminal());
-  std::int64_t told = 0;
-  bool waiting = false;
-  ReplayEvents events;
-  events.stopped = [] { return g_stop_signal != 0; };
-  events.on_progress = [&](const ReplayProgress& progress) {
-    // Where there is no progress line, a log still deserves to know why nothing moves.
-    if (!session.stderr_terminal() && waiting != !progress.waiting_for.empty()) {
-      waiting = !progress.waiting_for.empty();
-      if (waiting) Say(Concat("Waiting to send again: ", progress.waiting_for));
-    }
-    line.Show(progress);
-  };
-  events.on_refused = [&](const RefusedRow& row) {
-    constexpr std::int64_t kMostTold = 20;
-    if (++told > kMostTold) return;
-    line.Clear();
-    Say(Concat("row ", row.row, ": ", row.reason));
-    if (told == kMostTold) Say("Further refused rows are counted and not listed.");
-  };
-  const auto result = RunReplay(job, events);
-  line.Clear();
-  span.SetStatus(result.status());
-  if (absl::IsCancelled(result.status())) {
-    Say(Concat("Stopped. Go on with:\n  tocsin replay --pack ", flags.pack, " --csv ", flags.csv,
-               " --speed ", flags.speed,
-               "\nWhat was acknowledged is sent again under the same ids and counts once."));
-    return kExitInterrupted;
-  }
-  if (!result.ok()) {
-    if (absl::IsInvalidArgument(result.status())) {
-      return Annotate(result.status(), flags.csv);
-    }
-    return session.Explain(result.status());
-  }
-  const double seconds = line.elapsed().count();
-  char took[32];
-  std::snprintf(took, sizeof(took), "%.1f s", seconds);
-  const auto rate =
-      seconds > 0 ? static_cast<std::int64_t>(static_cast<double>(result->acknowledged) / seconds)
-                  : result->acknowledged;
-  Say(Concat(
-      WithCommas(result->acknowledged), " of ", WithCommas(result->rows), " rows acknowledged in ",
-      took, " (", WithCommas(rate), "/s)",
-      result->resends > 0 ? Concat(", ", WithCommas(result->resends), " calls made again") : "",
-      result->refused.empty()
-          ? "."
-          : Concat(", ", WithCommas(static_cast<std::int64_t>(result->refused.size())),
-                   " refused.")));
-  return result->refused.empty() ? kExitOk : kExitPartial;
-}
-
 Outcome Publish(const Session& session, const PublishFlags& flags) {
-  TOCSIN_ASSIGN_OR_RETURN(const auto texts, ReadData(flags.data));
+  Inputs inputs(flags.data);
+  TOCSIN_ASSIGN_OR_RETURN(auto text, inputs.Next());
+  const SteadyTime start = Clock::Real().SteadyNow();
   TOCSIN_ASSIGN_OR_RETURN(const MessageSchema schema, FindSchema(session, flags.stream));
+  // The attempts are made here, and seen: none is hidden in the channel.
+  TOCSIN_ASSIGN_OR_RETURN(const auto channel, session.Gateway({}));
+  TOCSIN_ASSIGN_OR_RETURN(const std::string token, session.Token());
+  const auto stub = IngestService::NewStub(channel);
   const auto* const descriptor = schema.message;
   google::protobuf::DynamicMessageFactory factory(descriptor->file()->pool());
   ListPrinter printer(session.flags().output,
                       {"EVENT", "DURABILITY", "TOPIC", "PARTITION", "OFFSET"}, Print);
-  if (texts.size() > 1 && !flags.id.empty()) {
-    return InvalidArgument("--id is for one event, and standard input has several");
-  }
-  for (std::size_t number = 1; const std::string& text : texts) {
+  ResendOptions options;
+  options.attempt = std::clamp(session.flags().timeout / 4, std::chrono::milliseconds(1'000),
+                               std::chrono::milliseconds(5'000));
+  for (std::uint64_t number = 1; text.has_value(); ++number) {
+    const auto name = [&] { return Concat("event ", number); };
+    if (number > 1 && !flags.id.empty()) {
+      return InvalidArgument("--id is for one event, and standard input has several");
+    }
     const std::unique_ptr<google::protobuf::Message> message(
         factory.GetPrototype(descriptor)->New());
-    const auto parsed = google::protobuf::util::JsonStringToMessage(text, message.get());
+    const auto parsed = google::protobuf::util::JsonStringToMessage(*text, message.get());
     if (!parsed.ok()) {
       return InvalidArgument(
-          Concat("event ", number, " is not a ", descriptor->full_name(),
+          Concat(name(), " is not a ", descriptor->full_name(),
                  " in JSON: ", std::string_view(parsed.message().data(), parsed.message().size())));
     }
-    ++number;
     ingest::v1::PublishRequest request;
     request.set_stream(flags.stream);
     request.set_dead_letter(flags.dead_letter);
     CloudEvent& event = *request.mutable_event();
-    event.set_spec_version("1.0");
-    event.set_id(flags.id.empty() ? RandomUuid() : flags.id);
-    event.set_source(flags.source);
+    TOCSIN_RETURN_IF_ERROR(SetAttributes(flags, event));
     event.set_type(descriptor->full_name());
-    auto& attributes = *event.mutable_attributes();
-    WallTime time = Clock::Real().Now();
-    if (!flags.time.empty()) {
-      TOCSIN_ASSIGN_OR_RETURN(time, ParseTime(flags.time));
-    }
-    attributes["time"] = Text(FormatTime(time));
-    if (!flags.subject.empty()) attributes["subject"] = Text(flags.subject);
-    if (!flags.key.empty()) attributes["partitionkey"] = Text(flags.key);
-    if (!flags.severity.empty()) attributes["severitytext"] = Text(flags.severity);
-    if (!flags.sequence.empty()) attributes["sequence"] = Text(flags.sequence);
     message->SerializeToString(event.mutable_binary_data());
+    if (const absl::Status size = CheckSize(request); !size.ok()) return Annotate(size, name());
     telemetry::Span span("publish");
     const telemetry::ScopedCurrent current(span);
-    const auto response = Call<IngestService, ingest::v1::PublishResponse>(
-        session, &IngestService::StubInterface::Publish, request);
-    span.SetStatus(response.status());
-    TOCSIN_RETURN_IF_ERROR(response.status());
-    const auto& receipt = response->receipt();
+    GatewayResendIo io(*stub, token, request, session.stderr_terminal());
+    // What it took to find the schema is part of the first one's time.
+    const auto spent = std::chrono::floor<std::chrono::milliseconds>(
+        number == 1 ? Clock::Real().SteadyNow() - start : SteadyTime::duration(0));
+    options.budget = std::max(session.flags().timeout - spent, options.attempt);
+    const ResendIo::Answer answer = Resend(options, number, io);
+    span.SetStatus(answer.status);
+    if (!answer.status.ok()) {
+      return Annotate(NotAcknowledged(session, flags, event, answer), name());
+    }
+    const auto& receipt = io.response().receipt();
     printer.Row(receipt, [&]() -> std::vector<std::string> {
       return {receipt.id(), ingest::v1::Durability_Name(receipt.durability()).substr(11),
               receipt.topic(), std::to_string(receipt.partition()),
               std::to_string(receipt.offset())};
     });
+    TOCSIN_ASSIGN_OR_RETURN(text, inputs.Next());
+    if (ProcessStop().made()) return absl::CancelledError("stopped");
   }
   printer.Finish();
   return kExitOk;

@@ -3,6 +3,7 @@
 
 #include "cli/calls.h"
 #include "cli/commands.h"
+#include "cli/console.h"
 #include "cli/core/exit_code.h"
 #include "cli/core/pack.h"
 #include "cli/output.h"
@@ -55,6 +56,13 @@ Outcome ApplyRules(const Session& session, const RulesFlags& flags) {
 Outcome ValidateRules(const Session& session, const RulesFlags& flags) {
   TOCSIN_ASSIGN_OR_RETURN(const auto files, RuleFiles(session, flags));
   int exit_code = kExitOk;
+  // For people it is a story; for programs a list.
+  const bool told = session.flags().output == OutputForm::kTable;
+  ListPrinter printer(session.flags().output, {}, Print);
+  const auto verdict = [&](std::string_view file, std::string_view rule, std::string_view error) {
+    if (told) return Say(error.empty() ? Concat(file, ": good (", rule, ")") : std::string(error));
+    printer.Row(Fields({{"file", file}, {"rule", rule}, {"error", error}}), nullptr);
+  };
   for (const std::string& file : files) {
     correlation::v1::ValidateRuleRequest request;
     TOCSIN_ASSIGN_OR_RETURN(*request.mutable_source(), auth::ReadFile(file));
@@ -62,14 +70,15 @@ Outcome ValidateRules(const Session& session, const RulesFlags& flags) {
     const auto response = Call<RuleService, correlation::v1::ValidateRuleResponse>(
         session, &RuleService::StubInterface::ValidateRule, request);
     if (response.ok()) {
-      Say(Concat(file, ": good (", response->rule().id(), ")"));
+      verdict(file, response->rule().id(), "");
     } else if (absl::IsInvalidArgument(response.status())) {
-      Say(Message(response.status()));
+      verdict(file, "", Message(response.status()));
       exit_code = kExitFailure;
     } else {
       return response.status();
     }
   }
+  printer.Finish();
   return exit_code;
 }
 

@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include <cstdio>
-
 #include "cli/core/pack.h"
 #include "lib/auth/keys.h"
 #include "lib/base/status.h"
@@ -11,8 +9,6 @@
 #include "lib/rpc/channel.h"
 
 namespace tocsin::cli {
-
-std::atomic<int> g_stop_signal{0};
 
 Session::Session(GlobalFlags flags, Environment environment, std::filesystem::path executable)
     : flags_(std::move(flags)),
@@ -87,15 +83,20 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Session::Gateway(
   return rpc::MakePublicChannel(address, "", services);
 }
 
-absl::Status Session::Explain(const absl::Status& status) const {
+absl::Status Session::Explain(const absl::Status& status, bool server_said) const {
   const std::string address = GatewayAddress().value_or("the gateway");
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
+      if (server_said) {
+        return Unavailable(
+            Concat(Message(status), "\n`tocsin status` shows what is not ready on this machine."));
+      }
       return Unavailable(Concat("the system behind ", address,
                                 " does not answer: ", Message(status),
                                 "\nIs it running? `tocsin status` shows what runs on this machine; "
                                 "`tocsin up` starts it."));
     case absl::StatusCode::kDeadlineExceeded:
+      if (server_said) return status;
       return DeadlineExceeded(Concat(address, " did not answer within ",
                                      flags_.timeout.count() / 1000,
                                      " s. `tocsin status` shows what is not ready; --timeout gives "
@@ -112,16 +113,6 @@ absl::Status Session::Explain(const absl::Status& status) const {
     default:
       return status;
   }
-}
-
-void Say(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stderr);
-  std::fputc('\n', stderr);
-}
-
-void Print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
 }
 
 }  // namespace tocsin::cli

@@ -1,7 +1,6 @@
-// How commands reach the world: the profile, the gateway, the token, standard output and error.
+// How commands reach the world: the profile, the gateway, the token.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -34,9 +33,6 @@ struct GlobalFlags {
   std::string packs_dir;
 };
 
-// Set by SIGINT and SIGTERM: commands end in good order. 0 or the signal's number.
-extern std::atomic<int> g_stop_signal;
-
 // One per run of the program. Threads: any, once made.
 class Session {
  public:
@@ -65,8 +61,8 @@ class Session {
   }
 
   // Puts what is missing for a person to an error of a call to the gateway: where it went, what to
-  // do next.
-  absl::Status Explain(const absl::Status& status) const;
+  // do next. `server_said`: as rpc::ServerSaid.
+  absl::Status Explain(const absl::Status& status, bool server_said) const;
 
   bool stdout_terminal() const { return stdout_terminal_; }
   bool stderr_terminal() const { return stderr_terminal_; }
@@ -80,10 +76,5 @@ class Session {
   bool stderr_terminal_;
   bool colour_;
 };
-
-// Narration, to standard error.
-void Say(std::string_view text);
-// Data, to standard output, at once.
-void Print(std::string_view text);
 
 }  // namespace tocsin::cli

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/console.h"
 #include "cli/core/exit_code.h"
 #include "cli/core/pack.h"
 #include "cli/core/topics.h"
@@ -15,6 +16,23 @@
 #include "lib/base/time.h"
 
 namespace tocsin::cli {
+namespace {
+
+std::string_view KindText(TopicChange::Kind kind) {
+  switch (kind) {
+    case TopicChange::Kind::kCreate:
+      return "create";
+    case TopicChange::Kind::kGrow:
+      return "add-partitions";
+    case TopicChange::Kind::kConfigure:
+      return "configure";
+    case TopicChange::Kind::kCannot:
+      return "cannot";
+  }
+  return "";
+}
+
+}  // namespace
 
 std::string UserName(const Environment& environment) {
   if (const passwd* const user = getpwuid(getuid()); user != nullptr) return user->pw_name;
@@ -42,7 +60,8 @@ Outcome MakeToken(const Session& session, const TokenFlags& flags) {
       const std::string token,
       (*signer)->Sign(principal, Clock::Real().Now(),
                       std::chrono::duration_cast<std::chrono::seconds>(lifetime)));
-  Print(Concat(token, "\n"));
+  const bool table = session.flags().output == OutputForm::kTable;
+  Print(Concat(table ? token : Json(Fields({{"token", token}}), false), "\n"));
   return kExitOk;
 }
 
@@ -99,10 +118,20 @@ Outcome ApplyTopics(const Session& session, const TopicsFlags& flags) {
   }
   TOCSIN_RETURN_IF_ERROR(changes.status());
   bool impossible = false;
+  const bool table = session.flags().output == OutputForm::kTable;
+  ListPrinter printer(session.flags().output, {}, Print);
   for (const TopicChange& change : *changes) {
-    Print(Concat(change.text, "\n"));
+    if (table) {
+      Print(Concat(change.text, "\n"));
+    } else {
+      printer.Row(Fields({{"topic", change.wanted.name},
+                          {"change", KindText(change.kind)},
+                          {"text", change.text}}),
+                  nullptr);
+    }
     impossible = impossible || change.kind == TopicChange::Kind::kCannot;
   }
+  printer.Finish();
   if (changes->empty()) Say("Every topic is as declared.");
   if (!flags.dry_run) TOCSIN_RETURN_IF_ERROR(ApplyTopicChanges(*admin, *changes));
   if (flags.dry_run && !changes->empty()) Say("Nothing was changed (--dry-run).");
@@ -113,7 +142,7 @@ Outcome ShowVersion(const Session& session) {
   if (session.flags().output == OutputForm::kTable) {
     Print(Concat("tocsin ", TOCSIN_VERSION, "\n"));
   } else {
-    Print(Concat("{\"version\":\"", TOCSIN_VERSION, "\"}\n"));
+    Print(Concat(Json(Fields({{"version", TOCSIN_VERSION}}), false), "\n"));
   }
   return kExitOk;
 }

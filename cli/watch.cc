@@ -6,8 +6,9 @@
 #include <chrono>
 #include <optional>
 #include <random>
-#include <thread>
 
+#include "cli/core/columns.h"
+#include "cli/core/resend.h"
 #include "cli/output.h"
 #include "lib/base/backoff.h"
 #include "lib/base/status.h"
@@ -23,23 +24,9 @@ namespace {
 using live::v1::LiveService;
 using live::v1::SubscribeResponse;
 
-constexpr std::chrono::milliseconds kTick{250};
+constexpr std::chrono::milliseconds kShortestPause{50};
 
-bool CanReturn(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kInternal:
-    case absl::StatusCode::kUnknown:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kCancelled:
-    case absl::StatusCode::kAborted:
-    case absl::StatusCode::kResourceExhausted:
-      return true;
-    default:
-      return false;
-  }
-}
+bool CanReturn(const absl::Status& status) { return status.ok() || MayResend(status.code()); }
 
 // One subscription from its start to its end. nullopt: the connection ended; else how Watch ends.
 class Subscription {
@@ -48,26 +35,18 @@ class Subscription {
 
   std::optional<absl::Status> Run(live::v1::SubscribeRequest& request,
                                   const std::function<bool(const SubscribeResponse&)>& on_change,
-                                  const std::function<bool()>& stopped, absl::Status& ended,
-                                  bool& received) {
+                                  const StopRequest& stop, absl::Status& ended, bool& received) {
     enum : std::intptr_t { kStart = 1, kRead = 2, kFinish = 3 };
     const auto tag = [](std::intptr_t number) { return reinterpret_cast<void*>(number); };
     grpc::Status status;
     SubscribeResponse response;
     std::optional<absl::Status> result;
     const auto reader = stub_.AsyncSubscribe(&context_, request, &queue_, tag(kStart));
+    const OnStop cancel(stop, [this] { context_.TryCancel(); });
     bool finishing = false;
-    for (;;) {
-      void* got = nullptr;
-      bool ok = false;
-      const auto next = queue_.AsyncNext(&got, &ok, std::chrono::system_clock::now() + kTick);
-      if (!result.has_value() && stopped()) {
-        result = absl::CancelledError("stopped");
-        context_.TryCancel();
-      }
-      if (next == grpc::CompletionQueue::TIMEOUT) continue;
-      if (got == tag(kFinish)) break;
-      if (ok && got == tag(kRead) && !result.has_value()) {
+    void* got = nullptr;
+    for (bool ok = false; queue_.Next(&got, &ok) && got != tag(kFinish);) {
+      if (ok && got == tag(kRead) && !result.has_value() && !stop.made()) {
         received = true;
         if (!response.cursor().empty()) request.set_cursor(response.cursor());
         if (!on_change(response)) {
@@ -82,6 +61,7 @@ class Subscription {
         reader->Finish(&status, tag(kFinish));
       }
     }
+    if (!result.has_value() && stop.made()) result = absl::CancelledError("stopped");
     ended = rpc::FromGrpc(status);
     return result;
   }
@@ -100,6 +80,11 @@ class Subscription {
   grpc::CompletionQueue queue_;
 };
 
+// What producers wrote, in one line.
+std::string Key(const google::protobuf::RepeatedPtrField<std::string>& key) {
+  return OneLine(Join({key.begin(), key.end()}, " / "));
+}
+
 std::string Padded(std::string text, std::size_t width) {
   if (text.size() < width) text.append(width - text.size(), ' ');
   return text;
@@ -111,7 +96,7 @@ absl::Status Watch(const std::string& gateway, const std::string& token,
                    live::v1::SubscribeRequest request,
                    const std::function<bool(const SubscribeResponse&)>& on_change,
                    const std::function<void(const absl::Status&)>& on_lost,
-                   const std::function<bool()>& stopped) {
+                   const StopRequest& stop) {
   TOCSIN_ASSIGN_OR_RETURN(const auto channel,
                           rpc::MakePublicChannel(gateway, "", {LiveService::service_full_name()}));
   const auto stub = LiveService::NewStub(channel);
@@ -121,8 +106,7 @@ absl::Status Watch(const std::string& gateway, const std::string& token,
   for (;;) {
     absl::Status ended;
     bool received = false;
-    if (auto result =
-            Subscription(*stub, token).Run(request, on_change, stopped, ended, received)) {
+    if (auto result = Subscription(*stub, token).Run(request, on_change, stop, ended, received)) {
       return *result;
     }
     if (!CanReturn(ended)) return ended;
@@ -132,10 +116,8 @@ absl::Status Watch(const std::string& gateway, const std::string& token,
     }
     if (!told) on_lost(ended.ok() ? Unavailable("the gateway ended the stream") : ended);
     told = true;
-    // Short naps, so that a stop is heard.
-    for (auto left = std::max(pauses.Next(), kTick); left > left.zero(); left -= kTick) {
-      if (stopped()) return absl::CancelledError("stopped");
-      std::this_thread::sleep_for(kTick);
+    if (stop.WaitFor(std::max(pauses.Next(), kShortestPause))) {
+      return absl::CancelledError("stopped");
     }
   }
 }
@@ -160,22 +142,20 @@ std::string ChangeText(const SubscribeResponse& response) {
                                    : Concat("grew to ", incident.detection_count(), " detections");
       return Concat(TimeText(incident.last_detection_time()), "  ",
                     Padded(SeverityText(incident.severity()), 8), "  ",
-                    Padded(incident.rule_id(), 16), "  ",
-                    Join({incident.group_key().begin(), incident.group_key().end()}, " / "), "  ",
-                    what, "  ", incident.id(), "\n");
+                    Padded(incident.rule_id(), 16), "  ", Key(incident.group_key()), "  ", what,
+                    "  ", incident.id(), "\n");
     }
     case SubscribeResponse::kActivity: {
       const auto& activity = response.activity();
       const bool resolved = activity.kind() == incident::v1::ACTIVITY_KIND_RESOLVED;
       return Concat(TimeText(activity.time()), "  ", activity.actor(),
                     resolved ? " resolved " : " acknowledged ", activity.incident_id(),
-                    activity.note().empty() ? "" : Concat(": ", activity.note()), "\n");
+                    activity.note().empty() ? "" : Concat(": ", OneLine(activity.note())), "\n");
     }
     case SubscribeResponse::kDetection: {
       const auto& detection = response.detection();
       return Concat(TimeText(detection.time()), "  ", Padded(SeverityText(detection.severity()), 8),
-                    "  ", Padded(detection.rule_id(), 16), "  ",
-                    Join({detection.group_key().begin(), detection.group_key().end()}, " / "),
+                    "  ", Padded(detection.rule_id(), 16), "  ", Key(detection.group_key()),
                     "  detected from ", detection.evidence_size(), " events\n");
     }
     case SubscribeResponse::kGap: {

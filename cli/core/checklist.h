@@ -1,6 +1,6 @@
 // The checklist that `tocsin up` shows while it starts: one line for each step, with what it waits
-// for. On a terminal lines are rewritten in place; elsewhere each is written once, when it is done
-// or has failed.
+// for. On a terminal lines are rewritten in place and never longer than it is wide; elsewhere each
+// is written once and whole, when it is done or has failed.
 #pragma once
 
 #include <chrono>
@@ -16,8 +16,16 @@ namespace tocsin::cli {
 class Checklist {
  public:
   using Write = std::function<void(std::string_view)>;
-  Checklist(bool terminal, bool colour, const Clock& clock, Write write)
-      : terminal_(terminal), colour_(colour), clock_(clock), write_(std::move(write)) {}
+  // How many columns the terminal has now; 0: not known, or none.
+  using Width = std::function<std::size_t()>;
+  Checklist(
+      bool terminal, bool colour, const Clock& clock, Write write,
+      Width width = [] { return std::size_t{0}; })
+      : terminal_(terminal),
+        colour_(colour),
+        clock_(clock),
+        write_(std::move(write)),
+        width_(std::move(width)) {}
 
   // Opens a step: "· Kafka broker …".
   void Begin(std::string_view title);
@@ -31,12 +39,17 @@ class Checklist {
 
  private:
   void Rewrite(std::string_view line);
+  // A step's last line: a mark, what is cut where the line is too long, what is not.
+  void Settle(std::string_view mark, const char* code, std::string_view text,
+              std::string_view tail);
+  std::size_t Room() const;
   std::string Painted(std::string_view text, const char* code) const;
 
   const bool terminal_;
   const bool colour_;
   const Clock& clock_;
   const Write write_;
+  const Width width_;
   std::string title_;
   std::string waiting_;
   SteadyTime begun_{};

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "cli/core/checklist.h"
+#include "cli/core/columns.h"
 #include "cli/core/exit_code.h"
 #include "cli/core/pack.h"
 #include "cli/core/profile.h"
@@ -87,6 +88,10 @@ TEST_F(PackTest, TheShippedPackLoads) {
   EXPECT_THAT(LoadStreamSchema(*pack, pack->pack.streams(0)), IsOk());
   EXPECT_THAT(LoadPack("publicsafety", packs),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("did you mean 'public-safety'?")));
+  EXPECT_THAT(
+      LoadPack("pub", packs),
+      StatusIs(absl::StatusCode::kNotFound,
+               HasSubstr(Concat("there is no pack 'pub'. In ", packs.string(), " there is "))));
 }
 
 TEST_F(PackTest, MistakesInAPackAreSaid) {
@@ -193,6 +198,48 @@ TEST(ChecklistTest, RewritesItsLineOnATerminal) {
             "\r\x1b[2K  · topics …"
             "\r\x1b[2K  · topics  0.3 s  waiting for Kafka"
             "\r\x1b[2K  \x1b[32m✓\x1b[0m topics  \x1b[2m0.3 s\x1b[0m\n");
+}
+
+TEST(ChecklistTest, NoLineIsWiderThanTheTerminal) {
+  FakeClock clock;
+  std::vector<std::string> lines;
+  const auto keep = [&](std::string_view text) {
+    constexpr std::string_view kRewind = "\r\x1b[2K";
+    if (text.starts_with(kRewind)) text.remove_prefix(kRewind.size());
+    if (!text.empty()) lines.emplace_back(text);
+  };
+  Checklist list(true, false, clock, keep, [] { return std::size_t{30}; });
+  list.Begin("correlation");
+  clock.Advance(milliseconds(1200));
+  list.WaitingFor("registry: no answer\nfrom 127.0.0.1:20001");
+  list.Done("area-surge, storm-day, repeat-location");
+  list.Begin("a step with a name that is long as can be");
+  list.WaitingFor("日本語日本語日本語日本語日本語");
+  list.Failed("a reason is told in full, however long it is");
+  EXPECT_THAT(lines, ElementsAre("  · correlation …", "  · correlation  1.2 s  wait…",
+                                 "  ✓ correlation  area…  1.2 s\n", "  · a step with a name that …",
+                                 "  × a step with a name that …\n",
+                                 "a reason is told in full, however long it is\n"));
+  lines.pop_back();
+  for (const std::string& line : lines) EXPECT_LT(Columns(line.substr(0, line.find('\n'))), 30U);
+}
+
+TEST(ColumnsTest, CountsWhatTheEyeSees) {
+  EXPECT_EQ(Columns("abc"), 3U);
+  EXPECT_EQ(Columns("→é"), 2U);
+  EXPECT_EQ(Columns("e\u0301"), 1U);
+  EXPECT_EQ(Columns("日本"), 4U);
+  EXPECT_EQ(Columns("\xff\xc3"), 2U);
+}
+
+TEST(ColumnsTest, FittingKeepsLettersWholeAndNothingThatMovesTheCursor) {
+  EXPECT_EQ(FitColumns("abc", 3), "abc");
+  EXPECT_EQ(FitColumns("abcd", 3), "ab…");
+  EXPECT_EQ(FitColumns("日本語", 5), "日本…");
+  EXPECT_EQ(FitColumns("日本語", 4), "日…");
+  EXPECT_EQ(FitColumns("a\nb\x1b[2Jc", 20), "a b [2Jc");
+  EXPECT_EQ(FitColumns("abc", 1), "…");
+  EXPECT_EQ(FitColumns("abc", 0), "");
 }
 
 TEST(ExitCodeTest, AsDocumented) {

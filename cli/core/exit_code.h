@@ -1,5 +1,6 @@
 // What the shell sees: ok 0, failure 1, usage 2, not found 3, partial 4, unavailable 5, no right 6,
-// conflict 7, timeout 124, interrupted 130.
+// conflict 7, timeout 124, interrupted 130, standard output closed 141. Scripts rely on them: they
+// stay.
 #pragma once
 
 #include "absl/status/status.h"
@@ -17,6 +18,8 @@ enum ExitCode : int {
   kExitConflict = 7,
   kExitTimeout = 124,
   kExitInterrupted = 130,
+  // 128 + SIGPIPE, as a shell says of a program that the signal ended.
+  kExitClosedOutput = 141,
 };
 
 inline int ExitCodeFor(absl::StatusCode code) {

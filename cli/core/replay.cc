@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "cli/core/csv.h"
+#include "cli/core/resend.h"
 #include "lib/base/backoff.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
@@ -24,22 +25,6 @@ struct RowPlace {
   std::int64_t offset;
   std::int64_t line;
 };
-
-bool MayRetry(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kResourceExhausted:
-    case absl::StatusCode::kAborted:
-    // What a connection cut in the middle of a call is called, depending on who noticed.
-    case absl::StatusCode::kInternal:
-    case absl::StatusCode::kUnknown:
-    case absl::StatusCode::kCancelled:
-      return true;
-    default:
-      return false;
-  }
-}
 
 absl::StatusOr<std::ifstream> Open(const std::filesystem::path& csv) {
   std::ifstream file(csv, std::ios::binary);
@@ -68,6 +53,7 @@ class Replayer {
     last_acknowledgement_ = io_.Now();
     const SteadyTime start = io_.Now();
     for (std::size_t next = 0; next < rows_.size();) {
+      if (!io_.Wait(std::chrono::milliseconds(0))) return absl::CancelledError("stopped");
       std::vector<std::int64_t> numbers;
       std::vector<CloudEvent> chunk;
       std::size_t bytes = 0;
@@ -102,6 +88,10 @@ class Replayer {
     CsvReader reader(file);
     TOCSIN_RETURN_IF_ERROR(reader.Next().status());  // the header
     for (std::int64_t number = 1;; ++number) {
+      constexpr std::int64_t kRowsBetweenLooks = 10'000;
+      if (number % kRowsBetweenLooks == 0 && !io_.Wait(std::chrono::milliseconds(0))) {
+        return absl::CancelledError("stopped");
+      }
       auto record = reader.Next();
       if (record.ok() && !record->has_value()) break;
       ++result_.rows;
@@ -160,7 +150,7 @@ class Replayer {
         problem = Internal(
             Concat("the answer has ", receipts->size(), " receipts for ", chunk.size(), " events"));
       } else if (!receipts.ok()) {
-        if (!MayRetry(receipts.status().code())) return receipts.status();
+        if (!MayResend(receipts.status().code())) return receipts.status();
         problem = receipts.status();
       } else {
         problem = Settle(*receipts, chunk, numbers);
@@ -197,7 +187,7 @@ class Replayer {
         ++result_.acknowledged;
         ++progress_.acknowledged;
         last_acknowledgement_ = io_.Now();
-      } else if (!MayRetry(code)) {
+      } else if (!MayResend(code)) {
         Refuse({numbers[i], receipts[i].error_message()});
       } else {
         if (problem.ok()) problem = absl::Status(code, receipts[i].error_message());
@@ -231,7 +221,7 @@ absl::StatusOr<std::vector<std::string>> ReadHeader(const std::filesystem::path&
   TOCSIN_ASSIGN_OR_RETURN(std::ifstream file, Open(csv));
   TOCSIN_ASSIGN_OR_RETURN(auto record, CsvReader(file).Next());
   if (!record.has_value()) {
-    return InvalidArgument(Concat(csv.string(), " is empty: its first line must name the columns"));
+    return InvalidArgument("the file is empty: its first line must name the columns");
   }
   return std::move(record->fields);
 }

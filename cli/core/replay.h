@@ -43,7 +43,7 @@ class ReplayIo {
   // what has a receipt without an error, unknown for everything when the whole call fails.
   virtual absl::StatusOr<std::vector<ingest::v1::Receipt>> Publish(
       const std::vector<io::cloudevents::v1::CloudEvent>& events) = 0;
-  // Waits; false when the user has asked to stop.
+  // Waits, or with zero only looks; false when the user has asked to stop.
   virtual bool Wait(std::chrono::milliseconds duration) = 0;
   virtual SteadyTime Now() const = 0;
   virtual void OnProgress(const ReplayProgress& progress) = 0;
@@ -79,7 +79,7 @@ struct ReplayResult {
 absl::StatusOr<ReplayResult> Replay(const std::filesystem::path& csv, CsvMapper& mapper,
                                     const ReplayOptions& options, ReplayIo& io);
 
-// The header line alone, to choose a mapping by. NOT_FOUND: no such file. INVALID_ARGUMENT: it is
+// The header line alone, to choose a mapping by. NOT_FOUND names the file; INVALID_ARGUMENT: it is
 // empty.
 absl::StatusOr<std::vector<std::string>> ReadHeader(const std::filesystem::path& csv);
 

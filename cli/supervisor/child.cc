@@ -17,16 +17,21 @@
 namespace tocsin::cli {
 
 absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
-                                   const std::filesystem::path& log) {
-  const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+                                   const std::filesystem::path& output) {
+  const int out = open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (out < 0) {
-    return FailedPrecondition(Concat("cannot write ", log.string(), ": ", std::strerror(errno)));
+    return FailedPrecondition(Concat("cannot write ", output.string(), ": ", std::strerror(errno)));
   }
+  auto pid = StartProgram(command, out);
+  close(out);
+  return pid;
+}
+
+absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command, int output) {
   const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   // Says errno when exec fails; closes without a word when it succeeds.
   int report[2];
   if (pipe2(report, O_CLOEXEC) != 0) {
-    close(out);
     close(null);
     return Internal(Concat("cannot make a pipe: ", std::strerror(errno)));
   }
@@ -45,15 +50,14 @@ absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(1);
     dup2(null, STDIN_FILENO);
-    dup2(out, STDOUT_FILENO);
-    dup2(out, STDERR_FILENO);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
     execvp(arguments[0], arguments.data());
     const int error = errno;
     [[maybe_unused]] const ssize_t written = write(report[1], &error, sizeof(error));
     _exit(127);
   }
   const int fork_error = errno;
-  close(out);
   close(null);
   close(report[1]);
   int error = 0;
@@ -72,17 +76,6 @@ absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
     return NotFound(Concat("cannot start ", command[0], ": ", std::strerror(error)));
   }
   return pid;
-}
-
-void RotateLog(const std::filesystem::path& log, int keep) {
-  std::error_code ignored;
-  for (int number = keep; number >= 1; --number) {
-    const std::filesystem::path from =
-        number == 1 ? log : std::filesystem::path(Concat(log.string(), ".", number - 1));
-    if (std::filesystem::exists(from, ignored)) {
-      std::filesystem::rename(from, Concat(log.string(), ".", number), ignored);
-    }
-  }
 }
 
 std::string LastLines(const std::filesystem::path& log, int lines) {

@@ -1,4 +1,4 @@
-// A program that the supervisor starts, and its log file.
+// A program that the supervisor starts.
 #pragma once
 
 #include <sys/types.h>
@@ -12,15 +12,16 @@
 
 namespace tocsin::cli {
 
-// Starts `command` with standard output and error appended to `log`, nothing on standard input, a
-// process group of its own (so that Ctrl-C reaches the supervisor alone) and SIGTERM should the
-// supervisor die. Must be called on the main thread, which lives as long as the process: the kernel
-// takes the death of the starting *thread* for that of the parent. NOT_FOUND: no such program.
-absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
-                                   const std::filesystem::path& log);
+// Starts `command` with `output` as standard output and error, nothing on standard input, a process
+// group of its own (so that Ctrl-C reaches the supervisor alone) and SIGTERM should the supervisor
+// die. Must be called on the main thread, which lives as long as the process: the kernel takes the
+// death of the starting *thread* for that of the parent. NOT_FOUND: no such program.
+absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command, int output);
 
-// x.log → x.log.1 → … → x.log.`keep`. What cannot be renamed is left.
-void RotateLog(const std::filesystem::path& log, int keep = 3);
+// The same with a file as output, for programs that say little and end soon: it replaces what the
+// file held. FAILED_PRECONDITION: it cannot be written.
+absl::StatusOr<pid_t> StartProgram(const std::vector<std::string>& command,
+                                   const std::filesystem::path& output);
 
 // The last `lines` lines, indented; empty when there are none.
 std::string LastLines(const std::filesystem::path& log, int lines);

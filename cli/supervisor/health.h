@@ -1,4 +1,4 @@
-// Asks every process how it is, again and again, on a thread of its own.
+// Asks every process how it is, each on a thread of its own, and tells when that changes.
 #pragma once
 
 #include <chrono>
@@ -8,10 +8,8 @@
 #include <string>
 #include <string_view>
 #include <thread>
-#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 
@@ -21,58 +19,56 @@ struct Health {
   bool serving = false;
   // Why not, for people.
   std::string reason = "its first answer";
-  // When it was last asked.
-  SteadyTime asked{};
 };
 
-// Thread-safe. A probe blocks for at most a second or so and is called on the monitor's thread
-// only.
+// How one process is asked. Used by one thread at a time.
+class HealthSource {
+ public:
+  virtual ~HealthSource() = default;
+  // Blocks for about a second at most. UNAVAILABLE: what the process waits for.
+  virtual absl::Status Ask() = 0;
+  // Called once before the first Ask. `news` may be called from then on from any thread, until the
+  // destructor returns, when it is worth to ask again.
+  virtual void OnNews(std::function<void()> /*news*/) {}
+  // How long an answer that it serves is believed when there is no news.
+  virtual std::chrono::milliseconds Believed() const { return std::chrono::seconds(1); }
+};
+
+// Thread-safe. A process that does not serve is asked again after a pause that grows to half a
+// second, for no event tells that a port has been opened; one that serves, when its source has news
+// or its answer is too old to be believed.
 class HealthMonitor {
  public:
-  using Probe = std::function<absl::Status()>;
-  explicit HealthMonitor(std::chrono::milliseconds period);
+  // `changed` is called on other threads when the health of one has changed.
+  explicit HealthMonitor(std::function<void()> changed);
   ~HealthMonitor();
   HealthMonitor(const HealthMonitor&) = delete;
   HealthMonitor& operator=(const HealthMonitor&) = delete;
 
-  void Add(std::string name, Probe probe);
-  // What is known about it must be asked anew: it has been started again.
+  // Once for each name.
+  void Add(const std::string& name, std::unique_ptr<HealthSource> source);
+  // What is known about it must be asked anew: it has been started again, or has ended.
   void Forget(std::string_view name);
-  // Never blocks on a probe.
+  // Never blocks on a source.
   Health Get(std::string_view name) const;
-  // How often each is asked from now on.
-  void SetPeriod(std::chrono::milliseconds period);
 
  private:
-  void Loop();
-
   struct Entry {
-    Probe probe;
+    std::unique_ptr<HealthSource> source;
     Health health;
     // Counts Forget, so that an answer to an older question is not taken for a newer one.
     int epoch = 0;
+    // It is to be asked at once.
+    bool news = false;
+    CondVar woken;
+    std::thread thread;
   };
+  void Follow(Entry& entry);
+
+  const std::function<void()> changed_;
   mutable Mutex mutex_;
-  CondVar changed_;
-  std::chrono::milliseconds period_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::map<std::string, Entry, std::less<>> entries_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;
+  std::map<std::string, std::unique_ptr<Entry>, std::less<>> entries_ ABSL_GUARDED_BY(mutex_);
 };
-
-// grpc.health.v1 at host:port. With `certificates`, mutual TLS; without, plain text (the gateway's
-// public port). UNAVAILABLE says what the process waits for, by /readyz of `admin`.
-struct MeshFiles {
-  std::string certificate;
-  std::string key;
-  std::string authority;
-};
-HealthMonitor::Probe GrpcHealthProbe(const std::string& address, const std::string& admin,
-                                     const MeshFiles* certificates);
-HealthMonitor::Probe BrokerProbe(const std::string& kafka);
-
-// The body of http://<address><path>; UNAVAILABLE. For the admin ports of this machine: at most
-// 500 ms and 64 KiB.
-absl::StatusOr<std::string> HttpGet(const std::string& address, std::string_view path);
 
 }  // namespace tocsin::cli

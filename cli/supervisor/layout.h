@@ -3,7 +3,7 @@
 //   run/      lock, state.json
 //   keys/     the mesh's authority, a certificate for each process, the pair that signs tokens
 //   config/   what each process was started with
-//   logs/     one file for each process, and those of the last three starts
+//   logs/     one file for each process, and the three before it (log_writer.h)
 //   broker/   Kafka's log
 //   state/    what processes keep: RocksDB, SQLite
 #pragma once

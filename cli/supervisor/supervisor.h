@@ -8,7 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
-#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "cli/core/restart_policy.h"
 #include "cli/supervisor/health.h"
+#include "cli/supervisor/log_writer.h"
 #include "lib/base/clock.h"
 
 namespace tocsin::cli {
@@ -24,7 +25,8 @@ struct Program {
   std::string name;
   std::vector<std::string> command;
   std::filesystem::path log;
-  HealthMonitor::Probe probe;
+  std::unique_ptr<HealthSource> health;
+  LogLimits log_limits = {};
 };
 
 struct ProgramState {
@@ -42,7 +44,7 @@ struct ProgramState {
 // SIGHUP before any other thread was made: BlockSignals.
 class Supervisor {
  public:
-  // `say`: one line of narration. `on_change`: a pid or a state has changed.
+  // `say`: one line of narration. `on_change`: a pid or a health has changed.
   Supervisor(std::function<void(std::string_view)> say, std::function<void()> on_change);
   // Ends what still runs, as StopAll.
   ~Supervisor();
@@ -54,8 +56,8 @@ class Supervisor {
   // Rotates its log and starts it. NOT_FOUND, FAILED_PRECONDITION: it cannot be started.
   absl::Status Start(Program program);
 
-  // Waits at most `timeout` for a signal and handles it: takes note of who died, starts again whose
-  // time has come.
+  // Waits at most `timeout` for a signal or a change of health and handles it: takes note of who
+  // died, starts again whose time has come.
   void Tick(std::chrono::milliseconds timeout);
 
   // Ticks until each of `names` serves. `waiting` hears what is missing. CANCELLED: a stop was
@@ -68,7 +70,6 @@ class Supervisor {
   // SIGINT, SIGTERM or SIGHUP has come.
   bool stop_requested() const { return stop_requested_; }
   std::vector<ProgramState> states() const;
-  HealthMonitor& health() { return health_; }
 
   // In reverse order of start, one after the other: SIGTERM, after `patience` SIGKILL. A second
   // SIGINT kills at once. `ending` hears each name.
@@ -79,6 +80,8 @@ class Supervisor {
   struct Entry {
     Program program;
     RestartPolicy policy;
+    // While it runs.
+    std::unique_ptr<LogWriter> log;
     pid_t pid = 0;
     SteadyTime started{};
     // When to start it again, while it does not run.
@@ -86,10 +89,12 @@ class Supervisor {
     int restarts = 0;
     bool hopeless = false;
     std::string last_end;
-    bool told_serving = false;
   };
   absl::Status Launch(Entry& entry);
+  // Until a signal has come, health has changed, or `timeout` has passed.
+  void Await(std::chrono::nanoseconds timeout);
   void Reap();
+  void TakeNoteOfEnd(Entry& entry, int status);
   void RestartDue();
   void TakeSignal(int number);
   Entry* Find(std::string_view name);
@@ -97,6 +102,9 @@ class Supervisor {
 
   const std::function<void(std::string_view)> say_;
   const std::function<void()> on_change_;
+  // What Await waits for.
+  const int signals_;
+  const int health_changed_;
   HealthMonitor health_;
   // In the order of start.
   std::vector<Entry> entries_;

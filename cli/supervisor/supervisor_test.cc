@@ -13,7 +13,6 @@
 
 #include "cli/supervisor/child.h"
 #include "cli/supervisor/configs.h"
-#include "cli/supervisor/instance_lock.h"
 #include "cli/supervisor/layout.h"
 #include "cli/supervisor/ports.h"
 #include "lib/auth/keys.h"
@@ -48,13 +47,31 @@ class FolderTest : public ::testing::Test {
   std::filesystem::path folder_;
 };
 
+// Health as a test wants it.
+class FakeHealth : public HealthSource {
+ public:
+  explicit FakeHealth(std::function<absl::Status()> ask) : ask_(std::move(ask)) {}
+  absl::Status Ask() override { return ask_(); }
+
+ private:
+  const std::function<absl::Status()> ask_;
+};
+
+std::unique_ptr<HealthSource> Answers(std::function<absl::Status()> ask) {
+  return std::make_unique<FakeHealth>(std::move(ask));
+}
+std::unique_ptr<HealthSource> WaitsFor(std::string_view what) {
+  return Answers([status = Unavailable(what)] { return status; });
+}
+
 class SupervisorTest : public FolderTest {
  protected:
   static void SetUpTestSuite() { Supervisor::BlockSignals(); }
 
   Program Shell(const std::string& name, const std::string& script) {
-    return {
-        name, {"/bin/sh", "-c", script}, folder_ / (name + ".log"), [] { return absl::Status(); }};
+    return {name, {"/bin/sh", "-c", script}, folder_ / (name + ".log"), Answers([] {
+              return absl::Status();
+            })};
   }
   // Ticks until the condition holds; false after ten seconds.
   bool TickUntil(const std::function<bool()>& condition) {
@@ -131,9 +148,9 @@ TEST_F(SupervisorTest, KillsWhatDoesNotEnd) {
 TEST_F(SupervisorTest, WaitsUntilEachServesAndSaysForWhat) {
   std::atomic<int> asked{0};
   Program program = Shell("a", "exec sleep 1000");
-  program.probe = [&]() -> absl::Status {
+  program.health = Answers([&]() -> absl::Status {
     return ++asked < 3 ? Unavailable("kafka: no answer") : absl::OkStatus();
-  };
+  });
   ASSERT_THAT(supervisor_.Start(std::move(program)), IsOk());
   std::set<std::string> waited;
   EXPECT_THAT(supervisor_.WaitUntilServing({"a"}, seconds(20),
@@ -145,7 +162,7 @@ TEST_F(SupervisorTest, WaitsUntilEachServesAndSaysForWhat) {
 
 TEST_F(SupervisorTest, NamesTheCulpritWithTheEndOfItsLog) {
   Program wrong = Shell("wrong", "echo first; echo 'config.yaml:3:1: unknown key' >&2; exit 2");
-  wrong.probe = [] { return Unavailable("an answer"); };
+  wrong.health = WaitsFor("an answer");
   ASSERT_THAT(supervisor_.Start(std::move(wrong)), IsOk());
   EXPECT_THAT(supervisor_.WaitUntilServing({"wrong"}, seconds(20), [](std::string_view) {}),
               StatusIs(absl::StatusCode::kFailedPrecondition,
@@ -154,14 +171,14 @@ TEST_F(SupervisorTest, NamesTheCulpritWithTheEndOfItsLog) {
   EXPECT_EQ(supervisor_.states()[0].restarts, 0);
 
   Program weak = Shell("weak", "echo out of luck; exit 1");
-  weak.probe = [] { return Unavailable("an answer"); };
+  weak.health = WaitsFor("an answer");
   ASSERT_THAT(supervisor_.Start(std::move(weak)), IsOk());
   EXPECT_THAT(supervisor_.WaitUntilServing({"weak"}, seconds(20), [](std::string_view) {}),
               StatusIs(absl::StatusCode::kFailedPrecondition,
                        AllOf(HasSubstr("ended 3 times"), HasSubstr("out of luck"))));
 
   Program slow = Shell("slow", "exec sleep 1000");
-  slow.probe = [] { return Unavailable("registry: not found"); };
+  slow.health = WaitsFor("registry: not found");
   ASSERT_THAT(supervisor_.Start(std::move(slow)), IsOk());
   EXPECT_THAT(supervisor_.WaitUntilServing({"slow"}, milliseconds(300), [](std::string_view) {}),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("registry: not found")));
@@ -170,9 +187,43 @@ TEST_F(SupervisorTest, NamesTheCulpritWithTheEndOfItsLog) {
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("/no/such/program")));
 }
 
+TEST_F(SupervisorTest, AnswersWakeTheWaitingOnesAtOnce) {
+  // Each Tick would wait for an hour; health alone wakes it.
+  Program program = Shell("a", "exec sleep 1000");
+  std::atomic<bool> there{false};
+  program.health = Answers(
+      [&]() -> absl::Status { return there ? absl::OkStatus() : Unavailable("an answer"); });
+  ASSERT_THAT(supervisor_.Start(std::move(program)), IsOk());
+  supervisor_.Tick(std::chrono::hours(1));
+  there = true;
+  while (!supervisor_.states()[0].serving) supervisor_.Tick(std::chrono::hours(1));
+}
+
+TEST_F(SupervisorTest, TheLogIsBoundedAndWholeWhileTheProgramRuns) {
+  Program program =
+      Shell("a",
+            "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; done; echo end; "
+            "exec sleep 1000");
+  program.log_limits = {.file_bytes = 4096, .kept_files = 20};
+  ASSERT_THAT(supervisor_.Start(std::move(program)), IsOk());
+  const pid_t pid = Pid("a");
+  ASSERT_TRUE(TickUntil([&] { return Logged("a", "end\n"); }));
+  EXPECT_EQ(Pid("a"), pid) << "the program was not started again for it";
+  std::string all;
+  for (int number = 20; number >= 0; --number) {
+    const auto file = folder_ / (number == 0 ? "a.log" : Concat("a.log.", number));
+    const std::string text = auth::ReadFile(file.string()).value_or("");
+    EXPECT_LE(text.size(), 4096U) << file;
+    all += text;
+  }
+  std::string expected;
+  for (int i = 1; i <= 2000; ++i) expected += Concat("line ", i, "\n");
+  EXPECT_EQ(all, expected + "end\n");
+}
+
 TEST_F(SupervisorTest, AStopEndsTheWaiting) {
   Program program = Shell("a", "exec sleep 1000");
-  program.probe = [] { return Unavailable("an answer"); };
+  program.health = WaitsFor("an answer");
   ASSERT_THAT(supervisor_.Start(std::move(program)), IsOk());
   kill(getpid(), SIGTERM);
   EXPECT_THAT(supervisor_.WaitUntilServing({"a"}, seconds(20), [](std::string_view) {}),
@@ -180,13 +231,25 @@ TEST_F(SupervisorTest, AStopEndsTheWaiting) {
   EXPECT_TRUE(supervisor_.stop_requested());
 }
 
-TEST_F(SupervisorTest, ProgramsEndWithADyingSupervisor) {
+TEST_F(SupervisorTest, ProgramsEndWithADyingSupervisorAndTheirLastWordsAreKept) {
+  const auto log = folder_ / "orphan.log";
   int told[2];
   ASSERT_EQ(pipe(told), 0);
   const pid_t parent = fork();
   if (parent == 0) {
-    const auto pid = StartProgram({"/bin/sleep", "1000"}, folder_ / "orphan.log");
+    const auto writer = LogWriter::Start(log);
+    // More than a pipe holds: a broken one would end it before its last word.
+    const auto pid = writer.ok()
+                         ? StartProgram({"/bin/sh", "-c",
+                                         "trap 'head -c 200000 /dev/zero | tr \"\\0\" x; echo; "
+                                         "echo last words; exit' TERM; echo up; while :; do sleep "
+                                         "0.02; done"},
+                                        (*writer)->input())
+                         : writer.status();
+    (*writer)->CloseInput();
     const pid_t number = pid.ok() ? *pid : 0;
+    while (auth::ReadFile(log.string()).value_or("").empty()) {
+    }
     [[maybe_unused]] const ssize_t written = write(told[1], &number, sizeof(number));
     kill(getpid(), SIGKILL);
   }
@@ -198,40 +261,9 @@ TEST_F(SupervisorTest, ProgramsEndWithADyingSupervisor) {
     const auto status = auth::ReadFile(Concat("/proc/", orphan, "/status"));
     return !status.ok() || status->find("State:\tZ") != std::string::npos;
   }));
+  EXPECT_TRUE(TickUntil([&] { return Logged("orphan", "x\nlast words\n"); }));
   close(told[0]);
   close(told[1]);
-}
-
-using LogTest = FolderTest;
-
-TEST_F(LogTest, RotationKeepsTheLastStarts) {
-  const auto log = folder_ / "x.log";
-  for (int start = 1; start <= 5; ++start) {
-    RotateLog(log, 3);
-    std::ofstream(log) << "start " << start << "\n";
-  }
-  EXPECT_EQ(LastLines(log, 5), "    start 5\n");
-  EXPECT_EQ(LastLines(folder_ / "x.log.1", 5), "    start 4\n");
-  EXPECT_EQ(LastLines(folder_ / "x.log.3", 5), "    start 2\n");
-  EXPECT_FALSE(std::filesystem::exists(folder_ / "x.log.4"));
-  std::ofstream(log) << "a\nb\nc\n";
-  EXPECT_EQ(LastLines(log, 2), "    b\n    c\n");
-  EXPECT_EQ(LastLines(folder_ / "none", 2), "");
-}
-
-using LockTest = FolderTest;
-
-TEST_F(LockTest, OneHolderAndNobodyAfterIt) {
-  const auto file = folder_ / "lock";
-  EXPECT_EQ(InstanceLock::Holder(file), std::nullopt);
-  {
-    const auto lock = InstanceLock::Acquire(file);
-    ASSERT_THAT(lock, IsOk());
-    EXPECT_EQ(InstanceLock::Holder(file), getpid());
-    EXPECT_THAT(InstanceLock::Acquire(file), StatusIs(absl::StatusCode::kAlreadyExists));
-  }
-  EXPECT_EQ(InstanceLock::Holder(file), std::nullopt);
-  EXPECT_THAT(InstanceLock::Acquire(file), IsOk());
 }
 
 TEST(PortsTest, APortInUseIsNamedWithItsHolder) {

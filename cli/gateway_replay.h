@@ -1,5 +1,4 @@
-// Publishing through the gateway, for `tocsin publish`, `tocsin replay` and the demo of `tocsin
-// up`.
+// Replaying a file through the gateway, for `tocsin replay` and the demo of `tocsin up`.
 #pragma once
 
 #include <functional>
@@ -10,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "cli/core/pack.h"
 #include "cli/core/replay.h"
+#include "cli/stop_request.h"
 
 namespace tocsin::cli {
 
@@ -26,13 +26,13 @@ struct ReplayJob {
 };
 
 struct ReplayEvents {
-  std::function<bool()> stopped;
+  const StopRequest& stop;
   std::function<void(const ReplayProgress&)> on_progress;
   std::function<void(const RefusedRow&)> on_refused;
 };
 
-// Blocks until every row is settled; errors as Replay (core/replay.h). Each call to the gateway is
-// a client span of its own, child of the thread's current span.
+// Blocks until every row is settled or a stop is requested; errors as Replay (core/replay.h). Each
+// call to the gateway is a client span of its own, child of the thread's current span.
 absl::StatusOr<ReplayResult> RunReplay(const ReplayJob& job, const ReplayEvents& events);
 
 }  // namespace tocsin::cli
