@@ -100,6 +100,8 @@ struct FakeKafka::State {
   bool reachable ABSL_GUARDED_BY(mutex) = true;
   bool held ABSL_GUARDED_BY(mutex) = false;
   std::uint64_t next_consumer ABSL_GUARDED_BY(mutex) = 1;
+  // How many further assignments of a partition are to read nothing.
+  std::map<TopicPartition, int> stalls ABSL_GUARDED_BY(mutex);
   std::int32_t next_partition ABSL_GUARDED_BY(mutex) = 0;
 
   // The failure planned for this call, if there is one.
@@ -508,7 +510,11 @@ class FakeConsumer final : public Consumer {
     MutexLock lock(state_->mutex);
     manual_ = true;
     places_.clear();
-    for (const auto& [where, offset] : from) places_[where].next = offset;
+    for (const auto& [where, offset] : from) {
+      places_[where].next = offset;
+      const auto stalls = state_->stalls.find(where);
+      places_[where].stalled = stalls != state_->stalls.end() && stalls->second-- > 0;
+    }
     return absl::OkStatus();
   }
 
@@ -566,7 +572,7 @@ class FakeConsumer final : public Consumer {
     if (options_.group.empty()) return FailedPrecondition("this consumer has no group (fake)");
     MutexLock lock(state_->mutex);
     TOCSIN_RETURN_IF_ERROR(state_->TakeStatus(Step::kCommitted));
-    if (Pending(partitions)) return Unavailable("offsets are pending in a transaction (fake)");
+    if (Pending(partitions)) return OffsetsArePending();
     return CommittedOf(partitions);
   }
 
@@ -634,9 +640,14 @@ class FakeConsumer final : public Consumer {
     std::int64_t next = 0;
     std::optional<std::int64_t> position = std::nullopt;
     bool paused = false;
+    bool stalled = false;
     std::optional<std::int64_t> told_end = std::nullopt;
     bool told_out_of_range = false;
   };
+
+  static absl::Status OffsetsArePending() {
+    return Unavailable("offsets are pending in a transaction (fake)");
+  }
 
   static absl::Status NotAssigned(const TopicPartition& where) {
     return FailedPrecondition(Concat(kafka::Describe(where), " is not assigned (fake)"));
@@ -720,8 +731,11 @@ class FakeConsumer final : public Consumer {
         DealIfAllReady(group);
       }
       if (!group.stable || assigned_) return take_away;
-      // The next Poll asks again.
-      if (!state_->TakeStatus(Step::kCommitted).ok() || Pending(member.assignment)) {
+      absl::Status asked = state_->TakeStatus(Step::kCommitted);
+      if (asked.ok() && Pending(member.assignment)) asked = OffsetsArePending();
+      if (!asked.ok()) {
+        // The next Poll asks again.
+        batch.errors.push_back({std::move(asked), std::nullopt, false});
         return take_away;
       }
       const Offsets committed = CommittedOf(member.assignment);
@@ -744,7 +758,7 @@ class FakeConsumer final : public Consumer {
 
   void Read(const TopicPartition& where, Place& place, Batch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_->mutex) {
-    if (place.paused || place.told_out_of_range) return;
+    if (place.paused || place.stalled || place.told_out_of_range) return;
     const auto found = state_->Find(where);
     if (!found.ok()) {
       batch.errors.push_back({found.status(), where, false});
@@ -966,6 +980,11 @@ void FakeKafka::SetReachable(bool reachable) {
   MutexLock lock(state_->mutex);
   state_->reachable = reachable;
   state_->changed.NotifyAll();
+}
+
+void FakeKafka::StallReaders(const TopicPartition& where, int assigns) {
+  MutexLock lock(state_->mutex);
+  state_->stalls[where] = assigns;
 }
 
 void FakeKafka::HoldDeliveries(bool hold) {

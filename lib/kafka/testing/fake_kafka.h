@@ -92,6 +92,9 @@ class FakeKafka {
 
   // The cluster is away: producers keep records waiting, everything else fails with UNAVAILABLE.
   void SetReachable(bool reachable);
+  // After each of the next `assigns` calls of Assign that name this partition nothing of it is
+  // read.
+  void StallReaders(const TopicPartition& where, int assigns);
   // Keeps delivery reports (and the appends) of plain producers back until released.
   void HoldDeliveries(bool hold);
 

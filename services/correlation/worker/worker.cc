@@ -15,6 +15,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// A changelog in which nothing came for so long although it has more. Far longer than a dead
+// worker's transaction stays open.
+constexpr std::chrono::seconds kStandsStill{30};
+
 std::string Name(std::string_view stream, std::int32_t partition) {
   return Concat(stream, "[", partition, "]");
 }
@@ -77,6 +81,7 @@ Worker::StepResult Worker::Step() {
     return StepResult::kRetryLater;
   }
   const bool tried = Commit(Compute(batch));
+  TellLate();
   PublishStatus();
   if (consumer_ == nullptr || !client_problem_.empty()) return StepResult::kRetryLater;
   return tried || restored || !batch.records.empty() ? StepResult::kProgress : StepResult::kIdle;
@@ -117,6 +122,7 @@ bool Worker::EnsureClients() {
     auto consumer = io_.make_consumer(std::move(options));
     if (!consumer.ok()) return failed("making the consumer", consumer.status());
     consumer_ = *std::move(consumer);
+    group_problem_.clear();
     subscribed_ = rules_->InputTopics();
     const absl::Status subscribed = consumer_->Subscribe(subscribed_, this);
     if (!subscribed.ok()) {
@@ -189,6 +195,7 @@ void Worker::HandleErrors(const kafka::Batch& batch) {
       if (slot != nullptr) slot->next[error.where->topic] = *beginning;
       continue;
     }
+    if (!joined_) group_problem_ = Message(error.status);
     telemetry::LogWarning(
         "the consumer reports an error",
         {{"worker", options_.id},
@@ -204,6 +211,7 @@ void Worker::OnAssigned(const std::vector<kafka::AssignedPartition>& partitions)
   tasks_.clear();
   reading_.clear();
   joined_ = true;
+  group_problem_.clear();
   std::vector<kafka::TopicPartition> all;
   for (const kafka::AssignedPartition& assigned : partitions) {
     all.push_back(assigned.where);
@@ -288,6 +296,7 @@ bool Worker::Restore() {
       }
     } else {
       slot.reading = true;
+      slot.stands_since.reset();
     }
   }
   return ReadChangelogs() || progress;
@@ -390,7 +399,10 @@ bool Worker::ReadChangelogs() {
   for (auto& [where, slot] : slots) {
     if (slot->phase != Phase::kRestoring || !slot->reading) continue;
     const std::optional<std::int64_t> position = restore_consumer_->Position(where);
-    if (!position.has_value() || *position < slot->target) continue;
+    if (!position.has_value() || *position < slot->target) {
+      WatchRestore(*slot, position.value_or(0));
+      continue;
+    }
     slot->reading = false;
     const absl::Status applied = slot->store->Apply({}, *position, io_.clock->Now());
     const absl::Status finished = applied.ok() ? FinishRestore(*slot) : applied;
@@ -400,6 +412,40 @@ bool Worker::ReadChangelogs() {
     }
   }
   return !batch.records.empty();
+}
+
+void Worker::WatchRestore(TaskSlot& slot, std::int64_t position) {
+  const SteadyTime now = io_.clock->SteadyNow();
+  if (!slot.stands_since.has_value() || position != slot.stands_at) {
+    slot.stands_at = position;
+    slot.stands_since = now;
+    slot.problem.clear();
+    return;
+  }
+  if (now - *slot.stands_since < kStandsStill) return;
+  slot.stands_since = now;
+  const kafka::TopicPartition changelog = Changelog(slot);
+  const absl::StatusOr<std::int64_t> stable = restore_consumer_->QueryEndOffset(
+      changelog, kafka::Isolation::kReadCommitted, options_.query_timeout);
+  // The broker is away: that says nothing about the changelog.
+  if (!stable.ok()) return;
+  if (*stable > position) {
+    telemetry::LogWarning("the reader of a changelog stands still and is started again",
+                          {{"changelog", kafka::Describe(changelog)},
+                           {"position", position},
+                           {"stable_end", *stable}});
+    reading_.clear();
+    return;
+  }
+  slot.problem =
+      Concat(Name(slot.plan->stream().topic, slot.partition), " waits in its changelog: at offset ",
+             *stable, " of ", kafka::Describe(changelog), " (end ", slot.target,
+             ") a transaction is open that Kafka does not end. "
+             "docs/formats/correlation-state.md, \"A transaction that nobody ends\", "
+             "says what to do");
+  telemetry::LogError(
+      "a transaction in a changelog stays open and holds up its partition",
+      {{"changelog", kafka::Describe(changelog)}, {"offset", *stable}, {"end", slot.target}});
 }
 
 void Worker::Rebuild(TaskSlot& slot, std::string_view why) {
@@ -496,8 +542,9 @@ void Worker::Probe(TaskSlot& slot, bool& broker_answers, std::vector<DueSilence>
   const SteadyTime now = io_.clock->SteadyNow();
   if (slot.plan->idle_timeouts().empty() || !slot.idle.ProbeDue(now)) return;
   const kafka::TopicPartition where{slot.plan->stream().topic, slot.partition};
+  // What lies in an open transaction has been sent: the end is behind that.
   const absl::StatusOr<std::int64_t> end =
-      consumer_->QueryEndOffset(where, kafka::Isolation::kReadCommitted, options_.query_timeout);
+      consumer_->QueryEndOffset(where, kafka::Isolation::kReadUncommitted, options_.query_timeout);
   const std::optional<std::int64_t> position = consumer_->Position(where);
   if (!end.ok() || !position.has_value() || *position < *end) {
     // Silence that nobody can vouch for does not count.
@@ -623,6 +670,7 @@ bool Worker::Commit(std::vector<Computed> computed) {
         for (const auto& [topic, next] : of_slot.input.next_offsets) slot.next[topic] = next;
         slot.more = of_slot.result.more;
         CountCommitted(slot.plan->stream().topic, of_slot.result.counts);
+        late_.Add(slot.plan->stream().topic, of_slot.result.counts);
         if (of_slot.overlay->empty()) continue;
         const absl::Status applied =
             slot.store->Apply(of_slot.overlay->changes(), position, io_.clock->Now());
@@ -690,11 +738,23 @@ void Worker::Trace(TaskSlot& slot, std::vector<OutputRecord>& outputs) {
   }
 }
 
+void Worker::TellLate() {
+  for (const LateNotice::Line& line : late_.Due(io_.clock->SteadyNow())) {
+    telemetry::LogWarning(
+        "events came too late for a rule and take no part in it; docs/formats/time.md tells when "
+        "an event is late",
+        {{"stream", line.stream}, {"rule", line.rule}, {"events", line.events}});
+  }
+}
+
 void Worker::PublishStatus() {
   WorkerStatus status;
   status.joined = joined_;
   status.tasks = static_cast<int>(tasks_.size());
   status.problem = client_problem_;
+  if (status.problem.empty() && !joined_ && !group_problem_.empty()) {
+    status.problem = Concat("a worker waits for its place in the group: ", group_problem_);
+  }
   for (const auto& [id, slot] : tasks_) {
     if (slot.phase == Phase::kRunning) {
       ++status.running;

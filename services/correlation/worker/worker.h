@@ -28,6 +28,7 @@
 #include "services/correlation/engine/task.h"
 #include "services/correlation/store/state_store.h"
 #include "services/correlation/worker/io.h"
+#include "services/correlation/worker/late_notice.h"
 
 namespace tocsin::correlation {
 
@@ -103,6 +104,9 @@ class Worker final : private kafka::RebalanceListener {
     kafka::Offsets committed;
     bool rebuilt = false;
     bool reading = false;
+    // Where the reading of the changelog stands, and since when.
+    std::int64_t stands_at = 0;
+    std::optional<SteadyTime> stands_since;
 
     // Running: the next offset of each input topic, as in the state.
     std::map<std::string, std::int64_t> next;
@@ -134,6 +138,8 @@ class Worker final : private kafka::RebalanceListener {
   absl::Status FindTarget(TaskSlot& slot);
   bool ReadChangelogs();
   absl::Status FinishRestore(TaskSlot& slot);
+  // Finds out why a changelog that has more does not give it.
+  void WatchRestore(TaskSlot& slot, std::int64_t position);
   void Rebuild(TaskSlot& slot, std::string_view why);
   void Refuse(TaskSlot& slot, std::string problem);
 
@@ -143,6 +149,7 @@ class Worker final : private kafka::RebalanceListener {
   bool Commit(std::vector<Computed> computed);
   void Rewind(TaskSlot& slot);
   void Trace(TaskSlot& slot, std::vector<OutputRecord>& outputs);
+  void TellLate();
   void PublishStatus();
   kafka::TopicPartition Changelog(const TaskSlot& slot) const;
   bool stopping() const;
@@ -159,7 +166,10 @@ class Worker final : private kafka::RebalanceListener {
   // The changelogs that restore_consumer_ reads now.
   std::set<TaskId> reading_;
   std::optional<SteadyTime> next_probe_round_;
+  LateNotice late_;
   std::string client_problem_;
+  // The consumer's last error since it began to wait for an assignment.
+  std::string group_problem_;
   bool closed_ = false;
 
   mutable Mutex mutex_;

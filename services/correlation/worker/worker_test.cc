@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "lib/base/hash.h"
 #include "lib/base/status.h"
 #include "lib/base/testing/fake_clock.h"
 #include "lib/base/text.h"
@@ -26,6 +27,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::Call;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::PublicSafetyRules;
 using testing::RuleSpec;
 using Step = FakeKafka::Step;
@@ -95,15 +97,18 @@ class WorkerTest : public ::testing::Test {
     return std::make_unique<Worker>(options, io);
   }
 
+  static kafka::OutgoingRecord Outgoing(const Call& call) {
+    kafka::Record record = testing::MakeCallRecord(call);
+    kafka::OutgoingRecord outgoing;
+    outgoing.topic = std::move(record.topic);
+    outgoing.key = std::move(record.key);
+    outgoing.value = std::move(record.value);
+    outgoing.headers = std::move(record.headers);
+    return outgoing;
+  }
   void Publish(const std::vector<Call>& calls, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < std::min(end, calls.size()); ++i) {
-      kafka::Record record = testing::MakeCallRecord(calls[i]);
-      kafka::OutgoingRecord outgoing;
-      outgoing.topic = record.topic;
-      outgoing.key = record.key;
-      outgoing.value = record.value;
-      outgoing.headers = record.headers;
-      kafka_.Append(outgoing);
+      kafka_.Append(Outgoing(calls[i]));
     }
   }
 
@@ -204,6 +209,33 @@ TEST_F(WorkerTest, AnOutageIsNoSilence) {
   testing::ExpectSame(Observed(), testing::BruteForce(calls, PublicSafetyRules()));
 }
 
+// Events that lie in an open transaction have been sent, though nobody may read them yet.
+TEST_F(WorkerTest, AnOpenTransactionIsNoSilence) {
+  const std::vector<Call> calls = testing::RandomCalls(15, 120);
+  auto worker = MakeWorker("w0");
+  Publish(calls, 0, 60);
+  RunUntilIdle({worker.get()});
+  auto sender = kafka_.MakeTransactionalProducer("sender");
+  ASSERT_TRUE(sender->Init().ok());
+  ASSERT_TRUE(sender->Begin().ok());
+  for (std::size_t i = 60; i < calls.size(); ++i) {
+    kafka::OutgoingRecord record = Outgoing(calls[i]);
+    if (PartitionForKey(*record.key, kPartitions) == 0) {
+      ASSERT_TRUE(sender->Produce(std::move(record)).ok());
+    } else {
+      kafka_.Append(record);
+    }
+  }
+  // Meanwhile the other partitions go far ahead.
+  for (int i = 0; i < 60; ++i) {
+    clock_.Advance(seconds(1));
+    RunUntilIdle({worker.get()});
+  }
+  ASSERT_TRUE(sender->Commit().ok());
+  Settle({worker.get()});
+  testing::ExpectSame(Observed(), testing::BruteForce(calls, PublicSafetyRules()));
+}
+
 TEST_F(WorkerTest, OffsetsThatSomebodyMovedAreRefusedWithAWord) {
   const std::vector<Call> calls = testing::RandomCalls(4, 60);
   auto worker = MakeWorker("w0");
@@ -280,6 +312,75 @@ TEST_F(WorkerTest, NewRulesRunWithoutARestart) {
   Publish(more, 0, more.size());
   Settle({worker.get()});
   EXPECT_EQ(kafka_.Log(kDetectionsTopic).size(), before);
+}
+
+// --- restoring is held up ---
+
+constexpr char kChangelog[] = "correlation-calls.raw-changelog";
+
+TEST_F(WorkerTest, ATransactionThatNobodyEndsIsToldAndHoldsUpItsPartitionAlone) {
+  const std::vector<Call> calls = testing::RandomCalls(13, 120);
+  auto worker = MakeWorker("w0");
+  Publish(calls, 0, 60);
+  RunUntilIdle({worker.get()});
+  worker->Close();
+  worker.reset();
+  auto stranger = kafka_.MakeTransactionalProducer("stranger");
+  ASSERT_TRUE(stranger->Init().ok());
+  ASSERT_TRUE(stranger->Begin().ok());
+  const std::int64_t at = kafka_.EndOffset({kChangelog, 1});
+  ASSERT_TRUE(stranger->Produce({.topic = kChangelog, .partition = 1, .value = "x"}).ok());
+
+  worker = MakeWorker("w0");
+  Run({worker.get()}, 50);
+  EXPECT_EQ(worker->status().running, kPartitions - 1);
+  EXPECT_EQ(worker->status().problem, "calls.raw[1] reads its changelog");
+  // Kafka being away is another thing.
+  kafka_.SetReachable(false);
+  clock_.Advance(seconds(31));
+  Run({worker.get()}, 5);
+  EXPECT_THAT(worker->status().problem, Not(HasSubstr("transaction")));
+  kafka_.SetReachable(true);
+  Run({worker.get()}, 50);
+  clock_.Advance(seconds(31));
+  Run({worker.get()}, 5);
+  EXPECT_THAT(worker->status().problem,
+              HasSubstr(Concat("calls.raw[1] waits in its changelog: at offset ", at, " of ",
+                               kChangelog, "[1] (end ", at + 1, ") a transaction is open")));
+
+  ASSERT_TRUE(stranger->Abort().ok());
+  Publish(calls, 60, 120);
+  Settle({worker.get()});
+  EXPECT_EQ(worker->status().problem, "");
+  testing::ExpectSame(Observed(), testing::BruteForce(calls, PublicSafetyRules()));
+}
+
+TEST_F(WorkerTest, AReaderThatStandsStillIsStartedAgain) {
+  const std::vector<Call> calls = testing::RandomCalls(14, 120);
+  auto worker = MakeWorker("w0");
+  Publish(calls, 0, 60);
+  RunUntilIdle({worker.get()});
+  worker->Close();
+  worker.reset();
+  worker = MakeWorker("w0", "another disk");
+  // Once with the others, once alone.
+  kafka_.StallReaders({kChangelog, 1}, 2);
+  Run({worker.get()}, 50);
+  ASSERT_EQ(worker->status().running, kPartitions - 1);
+  clock_.Advance(seconds(31));
+  Publish(calls, 60, 120);
+  Settle({worker.get()});
+  testing::ExpectSame(Observed(), testing::BruteForce(calls, PublicSafetyRules()));
+}
+
+TEST_F(WorkerTest, WhyThereIsNoPlaceInTheGroupIsTold) {
+  auto worker = MakeWorker("w0");
+  kafka_.FailNext(Step::kCommitted, {Unavailable("offsets are undecided")}, 3);
+  Run({worker.get()}, 3);
+  EXPECT_EQ(worker->status().problem,
+            "a worker waits for its place in the group: offsets are undecided");
+  RunUntilIdle({worker.get()});
+  EXPECT_EQ(worker->status().problem, "");
 }
 
 // --- the group moves ---
