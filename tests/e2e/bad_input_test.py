@@ -14,7 +14,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-from system import BIN, ROOT, System, wait_for
+from system import BIN, ROOT, System, free_port, wait_for
 
 GOOD = {"source": "test", "agency": "EMS", "kind": "FALL", "place": "1,2", "township": "T"}
 
@@ -119,6 +119,39 @@ class BadInputTest(unittest.TestCase):
         self.assertNotEqual(result.returncode, 0)
         self.assertRegex(result.stderr, "127.0.0.1:1999 is given to the gateway and to the schema registry")
         self.assertRegex(result.stderr, "--registry")
+
+    def test_a_pack_that_is_not_there_is_said_whatever_runs(self):
+        self.refused("up", "--pack", "nope", "--data", self.system.data,
+                     says=[r"there is no pack 'nope'\. In .* there is .*public-safety"], exit_code=3)
+
+    def test_two_starts_at_once(self):
+        """One wins; the other says so and touches nothing of the winner's."""
+        data = self.folder / "both"
+        ports = [option for flag in ("--gateway", "--registry", "--kafka")
+                 for option in (flag, f"127.0.0.1:{free_port()}")]
+        environment = dict(self.system.environment, XDG_CONFIG_HOME=str(self.folder / "both-config"))
+        starts = [subprocess.Popen([BIN / "tocsin", "up", "--detach", "--no-demo", "--data", data, *ports],
+                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                  for _ in range(2)]
+        try:
+            said = [start.communicate(timeout=120)[1] for start in starts]
+            told = dict(zip((start.returncode for start in starts), said))
+            self.assertEqual(sorted(told), [0, 7], told)
+            self.assertIn(f"already runs on {data}", told[7])
+            self.assertEqual([log.name for log in (data / "logs").glob("supervisor.log*")], ["supervisor.log"])
+        finally:
+            subprocess.run([BIN / "tocsin", "down", "--data", data], env=environment, check=True,
+                           capture_output=True, timeout=60)
+
+    def test_publishing_while_kafka_stands_still(self):
+        broker = self.system.processes()["kafka"]
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            said = self.refused(*self.publish(GOOD, "--timeout", "6s"), exit_code=5,
+                                says=["Trying again", "not acknowledged within 6 s: Kafka did not confirm", "--id"])
+            self.assertNotIn("does not answer", said)
+        finally:
+            os.kill(broker, signal.SIGCONT)
 
     def test_kafka_lost_and_back(self):
         broker = self.system.processes()["kafka"]
