@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "lib/base/hex.h"
 #include "lib/base/testing/status_matchers.h"
 #include "lib/base/text.h"
 #include "schema-registry/records.h"
@@ -237,10 +238,10 @@ TEST_F(RegistryTest, SerializedDescriptorIsStoredAsText) {
   ASSERT_THAT(text, IsOk());
   const auto bytes = replica.registry->Serialized(*text->schema);
   ASSERT_THAT(bytes, IsOk());
-  const auto again = replica.Register("s", EncodeBase64(*bytes));
+  const auto again = replica.Register("s", Base64Encode(*bytes));
   ASSERT_THAT(again, IsOk());
   EXPECT_EQ(again->version, 1) << "the same schema in another form";
-  const auto other = replica.Register("t", EncodeBase64(*bytes));
+  const auto other = replica.Register("t", Base64Encode(*bytes));
   ASSERT_THAT(other, IsOk());
   EXPECT_THAT(other->schema->text, HasSubstr("message Alert"));
 }

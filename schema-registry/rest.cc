@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/base/hex.h"
 #include "lib/base/status.h"
 #include "lib/http/message.h"
 #include "lib/telemetry/log.h"
@@ -26,15 +27,9 @@ constexpr std::array<std::string_view, 3> kTypes = {
 constexpr std::string_view kOctets = "application/octet-stream";
 constexpr std::string_view kRealm = "Basic realm=\"Tocsin schema registry\"";
 
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return lower;
-}
-
 // "application/json" of "Application/JSON; charset=utf-8".
 std::string MediaType(std::string_view header) {
-  return Lower(Trim(header.substr(0, header.find(';'))));
+  return AsciiLower(Trim(header.substr(0, header.find(';'))));
 }
 
 // nullopt: nothing that the client takes.
@@ -86,11 +81,11 @@ absl::StatusOr<auth::Principal> WhoCalls(const http::Headers& headers, const Ver
                      "HTTP Basic (`tocsin token --role schema.read` prints one)");
   }
   const std::size_t blank = header->find(' ');
-  const std::string scheme = Lower(header->substr(0, blank));
+  const std::string scheme = AsciiLower(header->substr(0, blank));
   std::string token(blank == std::string_view::npos ? "" : Trim(header->substr(blank + 1)));
   if (scheme == "basic") {
-    const std::optional<std::string> pair = DecodeBase64(token);
-    const std::size_t colon = pair ? pair->find(':') : std::string::npos;
+    const auto pair = Base64Decode(token);
+    const std::size_t colon = pair.ok() ? pair->find(':') : std::string::npos;
     if (colon == std::string::npos) {
       return MakeError(ErrorCode::kUnauthorized,
                        "the HTTP Basic credentials are not base64 of user:token");
@@ -107,7 +102,7 @@ absl::StatusOr<auth::Principal> WhoCalls(const http::Headers& headers, const Ver
 // --- what is asked ----------------------------------------------------------------------------
 
 bool Flag(const http::Request& request, std::string_view name) {
-  return Lower(request.Parameter(name).value_or("")) == "true";
+  return AsciiLower(request.Parameter(name).value_or("")) == "true";
 }
 
 template <typename Number>
@@ -410,7 +405,7 @@ class Call {
       return schema.text;
     }
     TOCSIN_ASSIGN_OR_RETURN(const std::string bytes, registry_.Serialized(schema));
-    return EncodeBase64(bytes);
+    return Base64Encode(bytes);
   }
 
   Result Show(const SchemaVersion& version) {

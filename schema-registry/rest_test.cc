@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/base/hex.h"
 #include "lib/base/status.h"
 #include "schema-registry/testing/fake_log.h"
 
@@ -167,7 +168,7 @@ TEST_F(RestTest, SerializedForm) {
   Send("POST", "/subjects/s/versions", Body(kAlert));
   const Json answer = Json::parse(Send("GET", "/schemas/ids/1?format=serialized").body);
   const std::string bytes = answer["schema"].get<std::string>();
-  EXPECT_THAT(DecodeBase64(bytes).value_or(""), HasSubstr("Alert"));
+  EXPECT_THAT(Base64Decode(bytes).value_or(""), HasSubstr("Alert"));
   Expect("POST", "/subjects/s/versions", Body(bytes), R"({"id":1})");
 }
 

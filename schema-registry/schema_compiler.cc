@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "lib/base/hash.h"
@@ -46,8 +45,8 @@ absl::StatusOr<CompiledDraft> SchemaCompiler::Compile(std::string_view subject, 
   const std::vector<schema::SourceFile> sources = SourcesOf(imports);
   // A serialized descriptor begins with its name or its package; a .proto text always has a ';' or
   // a blank, which base64 never has.
-  if (const auto bytes = DecodeBase64(draft.text);
-      bytes && !bytes->empty() && (bytes->front() == '\x0a' || bytes->front() == '\x12')) {
+  if (const auto bytes = Base64Decode(draft.text);
+      bytes.ok() && !bytes->empty() && (bytes->front() == '\x0a' || bytes->front() == '\x12')) {
     auto text = schema::TextOfSerialized(*bytes, sources, limits_);
     if (!text.ok()) return InvalidSchema(text.status());
     compiled.text = *std::move(text);
@@ -101,29 +100,6 @@ std::string ContentKey(std::string_view type, std::string_view fingerprint,
   }
   const std::vector<std::string_view> views(parts.begin(), parts.end());
   return StableId(views);
-}
-
-std::optional<std::string> DecodeBase64(std::string_view text) {
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  std::string url_safe(text);
-  for (char& c : url_safe) {
-    if (c == '-' || c == '_') return std::nullopt;
-    if (c == '+') c = '-';
-    if (c == '/') c = '_';
-  }
-  auto bytes = Base64UrlDecode(url_safe);
-  if (!bytes.ok()) return std::nullopt;
-  return *std::move(bytes);
-}
-
-std::string EncodeBase64(std::string_view bytes) {
-  std::string text = Base64UrlEncode(bytes);
-  for (char& c : text) {
-    if (c == '-') c = '+';
-    if (c == '_') c = '/';
-  }
-  while (text.size() % 4 != 0) text.push_back('=');
-  return text;
 }
 
 }  // namespace tocsin::registry

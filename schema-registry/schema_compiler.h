@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <list>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -55,9 +54,5 @@ class SchemaCompiler {
 // one id. `fingerprint` is CompiledSchema's, or the text where it cannot be compiled.
 std::string ContentKey(std::string_view type, std::string_view fingerprint,
                        std::vector<Reference> references);
-
-// Base64 with the plain alphabet; padding optional. nullopt: not base64.
-std::optional<std::string> DecodeBase64(std::string_view text);
-std::string EncodeBase64(std::string_view bytes);
 
 }  // namespace tocsin::registry

@@ -22,14 +22,6 @@ constexpr std::array<std::int8_t, 256> MakeReverse() {
 }
 constexpr std::array<std::int8_t, 256> kReverse = MakeReverse();
 
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
-
 // Encodes bytes that come in parts; the rest of a part waits for the next.
 class Encoder {
  public:
@@ -62,7 +54,7 @@ class Encoder {
 }  // namespace
 
 std::optional<Protocol> ParseContentType(std::string_view value) {
-  const std::string type = Lower(Trim(value.substr(0, value.find(';'))));
+  const std::string type = AsciiLower(Trim(value.substr(0, value.find(';'))));
   if (type == "application/grpc" || type == "application/grpc+proto") return Protocol::kGrpc;
   if (type == "application/grpc-web" || type == "application/grpc-web+proto") {
     return Protocol::kGrpcWeb;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -300,12 +299,7 @@ absl::StatusOr<std::unique_ptr<TokenVerifier>> TokenVerifier::Create(
 
 absl::StatusOr<Principal> TokenVerifier::VerifyBearer(std::string_view header, WallTime now) const {
   constexpr std::string_view kScheme = "bearer ";
-  const bool is_bearer =
-      header.size() > kScheme.size() &&
-      std::equal(kScheme.begin(), kScheme.end(), header.begin(), [](char want, char have) {
-        return want == static_cast<char>(std::tolower(static_cast<unsigned char>(have)));
-      });
-  if (!is_bearer) {
+  if (header.size() <= kScheme.size() || AsciiLower(header.substr(0, kScheme.size())) != kScheme) {
     return Unauthenticated("the authorization header is not of the form 'Bearer <token>'");
   }
   return Verify(header.substr(kScheme.size()), now);

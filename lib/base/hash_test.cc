@@ -48,5 +48,21 @@ TEST(Base64UrlTest, OneValueHasOneText) {
   EXPECT_FALSE(Base64UrlDecode("A+").ok());    // other alphabet
   EXPECT_FALSE(Base64UrlDecode("A").ok());
 }
+
+TEST(Base64Test, TextsOfTheStandard) {
+  struct Case {
+    std::string bytes;
+    std::string text;
+  };
+  for (const Case& one : {Case{"", ""}, Case{"f", "Zg=="}, Case{"fo", "Zm8="}, Case{"foo", "Zm9v"},
+                          Case{"\xfb\xff", "+/8="}}) {
+    EXPECT_EQ(Base64Encode(one.bytes), one.text);
+    EXPECT_THAT(Base64Decode(one.text), IsOkAndHolds(one.bytes));
+  }
+  EXPECT_THAT(Base64Decode("Zg"), IsOkAndHolds("f"));
+  for (const char* text : {"=", "==", "Zg=", "Zg===", "Z===", "Zh==", "Z=g=", "-_8=", "Zm9v===="}) {
+    EXPECT_THAT(Base64Decode(text), StatusIs(absl::StatusCode::kInvalidArgument)) << text;
+  }
+}
 }  // namespace
 }  // namespace tocsin

@@ -8,8 +8,53 @@
 namespace tocsin {
 namespace {
 constexpr std::string_view kHexDigits = "0123456789abcdef";
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kBase64Url =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+// Both without padding.
+std::string Encode64(std::string_view bytes, std::string_view alphabet) {
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : bytes) {
+    bits = bits << 8 | static_cast<unsigned char>(c);
+    count += 8;
+    while (count >= 6) {
+      count -= 6;
+      out.push_back(alphabet[bits >> count & 0x3f]);
+    }
+  }
+  if (count > 0) out.push_back(alphabet[bits << (6 - count) & 0x3f]);
+  return out;
+}
+
+absl::StatusOr<std::string> Decode64(std::string_view text, std::string_view alphabet) {
+  if (text.size() % 4 == 1) return InvalidArgument("base64 text has an impossible length");
+  std::string out;
+  out.reserve(text.size() * 3 / 4);
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const std::size_t value = alphabet.find(c);
+    if (value == std::string_view::npos) {
+      return InvalidArgument("base64 text has a character outside its alphabet");
+    }
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      out.push_back(static_cast<char>(bits >> count & 0xff));
+    }
+  }
+  if ((bits & ((1U << count) - 1)) != 0) {
+    return InvalidArgument("base64 text has stray trailing bits");
+  }
+  return out;
+}
+}  // namespace
 
 int HexValue(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -17,7 +62,6 @@ int HexValue(char c) {
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
 }
-}  // namespace
 
 std::string HexEncode(std::string_view bytes) {
   std::string out;
@@ -44,44 +88,24 @@ absl::StatusOr<std::string> HexDecode(std::string_view text) {
   return out;
 }
 
-std::string Base64UrlEncode(std::string_view bytes) {
-  std::string out;
-  out.reserve((bytes.size() * 4 + 2) / 3);
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (const char c : bytes) {
-    bits = bits << 8 | static_cast<unsigned char>(c);
-    count += 8;
-    while (count >= 6) {
-      count -= 6;
-      out.push_back(kBase64Url[bits >> count & 0x3f]);
-    }
-  }
-  if (count > 0) out.push_back(kBase64Url[bits << (6 - count) & 0x3f]);
-  return out;
+std::string Base64Encode(std::string_view bytes) {
+  std::string text = Encode64(bytes, kBase64);
+  while (text.size() % 4 != 0) text.push_back('=');
+  return text;
 }
 
-absl::StatusOr<std::string> Base64UrlDecode(std::string_view text) {
-  if (text.size() % 4 == 1) return InvalidArgument("base64url text has an impossible length");
-  std::string out;
-  out.reserve(text.size() * 3 / 4);
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const std::size_t value = kBase64Url.find(c);
-    if (value == std::string_view::npos) {
-      return InvalidArgument("base64url text has a character outside its alphabet");
-    }
-    bits = bits << 6 | static_cast<std::uint32_t>(value);
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      out.push_back(static_cast<char>(bits >> count & 0xff));
-    }
+absl::StatusOr<std::string> Base64Decode(std::string_view text) {
+  const std::size_t padding = text.size() - text.find_last_not_of('=') - 1;
+  if (padding > 0 && (padding > 2 || text.size() % 4 != 0)) {
+    return InvalidArgument("base64 text is padded wrongly");
   }
-  if ((bits & ((1U << count) - 1)) != 0)
-    return InvalidArgument("base64url text has stray trailing bits");
-  return out;
+  return Decode64(text.substr(0, text.size() - padding), kBase64);
+}
+
+std::string Base64UrlEncode(std::string_view bytes) { return Encode64(bytes, kBase64Url); }
+
+absl::StatusOr<std::string> Base64UrlDecode(std::string_view text) {
+  return Decode64(text, kBase64Url);
 }
 
 }  // namespace tocsin

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 
 namespace tocsin {
 
@@ -33,6 +34,9 @@ std::string_view Trim(std::string_view text) {
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
+
+std::string AsciiLower(std::string_view text) { return absl::AsciiStrToLower(ToAbsl(text)); }
+std::string AsciiUpper(std::string_view text) { return absl::AsciiStrToUpper(ToAbsl(text)); }
 
 std::string Shorten(std::string_view text, std::size_t most) {
   if (text.size() <= most) return std::string(text);

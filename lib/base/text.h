@@ -43,6 +43,9 @@ std::string Concat(const Pieces&... pieces) {
 std::vector<std::string> Split(std::string_view text, char separator);
 std::string Join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view Trim(std::string_view text);
+// The letters of ASCII in one case; all else stays.
+std::string AsciiLower(std::string_view text);
+std::string AsciiUpper(std::string_view text);
 // The text, or its first `most` bytes and "…" where it is longer; characters of UTF-8 stay whole.
 // For quoting what others wrote: messages travel in gRPC metadata, which holds 8 KiB.
 std::string Shorten(std::string_view text, std::size_t most);

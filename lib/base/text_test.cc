@@ -45,5 +45,9 @@ TEST(ShortenTest, KeepsCharactersWhole) {
   EXPECT_EQ(Shorten("é", 0), "…");
 }
 
+TEST(CaseTest, ChangesTheLettersOfAsciiAlone) {
+  EXPECT_EQ(AsciiLower("AZ[@\xc3\x84_09"), "az[@\xc3\x84_09");
+  EXPECT_EQ(AsciiUpper("az{`\xc3\xa4_09"), "AZ{`\xc3\xa4_09");
+}
 }  // namespace
 }  // namespace tocsin

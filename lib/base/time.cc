@@ -15,7 +15,7 @@ std::string FormatTime(WallTime time) {
   const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
   const auto micros = (since_epoch - seconds).count();
   const std::string base = absl::FormatTime(
-      "%Y-%m-%dT%H:%M:%S", absl::FromUnixSeconds(seconds.count()), absl::UTCTimeZone());
+      "%E4Y-%m-%dT%H:%M:%S", absl::FromUnixSeconds(seconds.count()), absl::UTCTimeZone());
   if (micros == 0) return base + "Z";
   std::array<char, 12> fraction{};
   if (micros % 1000 == 0) {
@@ -29,8 +29,11 @@ std::string FormatTime(WallTime time) {
 absl::StatusOr<WallTime> ParseTime(std::string_view text) {
   absl::Time time;
   std::string error;
+  // Abseil also takes years of any length, and words for its infinities.
+  const absl::Time first = absl::FromUnixMicros(kFirstTime.time_since_epoch().count());
+  const absl::Time end = absl::FromUnixMicros(kLastTime.time_since_epoch().count() + 1);
   if (text.size() > 64 || !absl::ParseTime(absl::RFC3339_full, ToAbsl(text), &time, &error) ||
-      time == absl::InfiniteFuture() || time == absl::InfinitePast()) {
+      time < first || time >= end) {
     return InvalidArgument(Concat("'", text.substr(0, 64),
                                   "' is not a time: write it as RFC 3339, for example "
                                   "2016-01-15T13:24:00Z"));

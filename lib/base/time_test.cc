@@ -10,7 +10,8 @@ using ::testing::HasSubstr;
 
 TEST(TimeTest, RoundTrip) {
   for (const char* text :
-       {"2016-01-15T13:24:00Z", "1969-12-31T23:59:59.250Z", "2100-02-28T00:00:00.000001Z"}) {
+       {"2016-01-15T13:24:00Z", "1969-12-31T23:59:59.250Z", "2100-02-28T00:00:00.000001Z",
+        "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"}) {
     ASSERT_THAT(ParseTime(text), IsOk());
     EXPECT_EQ(FormatTime(*ParseTime(text)), text);
   }
@@ -18,8 +19,9 @@ TEST(TimeTest, RoundTrip) {
 }
 
 TEST(TimeTest, RefusesWhatIsNotRfc3339) {
-  for (const char* text :
-       {"", "yesterday", "2016-01-15", "infinite-future", "2016-13-01T00:00:00Z"}) {
+  for (const char* text : {"", "yesterday", "2016-01-15", "infinite-future", "2016-13-01T00:00:00Z",
+                           "10000-01-01T00:00:00Z", "0000-12-31T23:59:59Z",
+                           "-292277022399-01-01T00:00:00Z", "9999-12-31T23:59:59-00:01"}) {
     EXPECT_THAT(ParseTime(text),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("RFC 3339")))
         << text;

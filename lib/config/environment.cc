@@ -17,24 +17,16 @@ using google::protobuf::FieldDescriptor;
 
 constexpr std::string_view kPrefix = "TOCSIN_";
 
-std::string Upper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  }
-  return out;
-}
-
 // The fields that lead from the message to the one that a variable names; empty: none. Field names
 // hold underscores themselves, so each way of cutting is tried; a name is consumed with every step.
 std::vector<const FieldDescriptor*> Resolve(const Descriptor& type, std::string_view name) {
   for (int i = 0; i < type.field_count(); ++i) {
-    if (Upper(type.field(i)->name()) == name) return {type.field(i)};
+    if (AsciiUpper(type.field(i)->name()) == name) return {type.field(i)};
   }
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
     if (field.is_repeated() || IsScalar(field)) continue;
-    const std::string start = Upper(field.name()) + "_";
+    const std::string start = AsciiUpper(field.name()) + "_";
     if (!name.starts_with(start)) continue;
     std::vector<const FieldDescriptor*> rest =
         Resolve(*field.message_type(), name.substr(start.size()));

@@ -27,14 +27,6 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = ToLower(c);
-  return out;
-}
-
 // "CorrelationType" → "correlation_type_"
 std::string EnumPrefix(const EnumDescriptor& descriptor) {
   const std::string& name = descriptor.name();
@@ -44,10 +36,10 @@ std::string EnumPrefix(const EnumDescriptor& descriptor) {
     const bool after_lower = i > 0 && !(name[i - 1] >= 'A' && name[i - 1] <= 'Z');
     const bool before_lower = i + 1 < name.size() && name[i + 1] >= 'a' && name[i + 1] <= 'z';
     if (i > 0 && upper && (after_lower || before_lower)) out.push_back('_');
-    out.push_back(ToLower(name[i]));
+    out.push_back(name[i]);
   }
   out.push_back('_');
-  return out;
+  return AsciiLower(out);
 }
 
 std::string Quote(std::string_view text) {
@@ -155,7 +147,7 @@ absl::Status SetTime(Message& message, const FieldDescriptor& field, std::string
 }
 
 const EnumValueDescriptor* FindEnumWord(const EnumDescriptor& descriptor, std::string_view text) {
-  std::string word = Lower(text);
+  std::string word = AsciiLower(text);
   std::replace(word.begin(), word.end(), '-', '_');
   for (int i = 0; i < descriptor.value_count(); ++i) {
     const std::string known = EnumWord(*descriptor.value(i));
@@ -194,7 +186,7 @@ bool IsSize(const FieldDescriptor& field) {
 }
 
 std::string EnumWord(const EnumValueDescriptor& value) {
-  std::string word = Lower(value.name());
+  std::string word = AsciiLower(value.name());
   const std::string prefix = EnumPrefix(*value.type());
   if (word.starts_with(prefix) && word.size() > prefix.size()) word.erase(0, prefix.size());
   if (value.number() == 0 && word.ends_with("unspecified")) return {};
@@ -212,7 +204,7 @@ std::vector<std::string> EnumWords(const EnumDescriptor& descriptor) {
 
 bool IsSecretName(std::string_view name) {
   const std::string lower = [&] {
-    std::string text = Lower(name);
+    std::string text = AsciiLower(name);
     std::replace(text.begin(), text.end(), '-', '_');
     return text;
   }();

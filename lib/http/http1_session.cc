@@ -21,18 +21,9 @@ namespace {
 namespace beast = boost::beast;
 using beast::error_code;
 
-bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    const auto lower = [](char c) {
-      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    };
-    return lower(x) == lower(y);
-  });
-}
-
 bool HasToken(const Headers& headers, std::string_view name, std::string_view token) {
   for (const std::string& part : Split(headers.Joined(name), ',')) {
-    if (EqualsIgnoringCase(Trim(part), token)) return true;
+    if (AsciiLower(Trim(part)) == token) return true;
   }
   return false;
 }
@@ -90,7 +81,7 @@ class RequestParser final : public beast::http::basic_parser<true> {
     // Codings that Beast does not take off would leave the length of the body open, which is how
     // one request is smuggled behind another.
     const std::string coding = head.headers.Joined("transfer-encoding");
-    if (!coding.empty() && !EqualsIgnoringCase(Trim(coding), "chunked")) {
+    if (!coding.empty() && AsciiLower(Trim(coding)) != "chunked") {
       return Fault(501, "the only transfer coding served is chunked", error);
     }
     if (const auto host = head.headers.Get("host")) head.authority = *host;
@@ -226,7 +217,7 @@ void Http1Session::StartExchange() {
   first_request_ = false;
   RequestHead head = std::move(parser_->head);
   keep_alive_ = parser_->keep_alive() && !draining_;
-  expects_continue_ = EqualsIgnoringCase(head.headers.Joined("expect"), "100-continue");
+  expects_continue_ = AsciiLower(head.headers.Joined("expect")) == "100-continue";
   head_written_ = chunked_ = bodyless_ = false;
   core_ = std::make_shared<ExchangeCore>(context_.loop, std::move(head), context_.limits, this);
   context_.handler->Handle(ExchangeCore::MakeHandle(core_));

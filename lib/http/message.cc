@@ -2,26 +2,10 @@
 
 #include <algorithm>
 
+#include "lib/base/hex.h"
+#include "lib/base/text.h"
+
 namespace tocsin::http {
-namespace {
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
-
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-}  // namespace
-
 Slice::Slice(std::string bytes) {
   auto owner = std::make_shared<const std::string>(std::move(bytes));
   bytes_ = *owner;
@@ -47,7 +31,7 @@ Headers::Headers(std::initializer_list<std::pair<std::string_view, std::string_v
 }
 
 void Headers::Add(std::string_view name, std::string_view value) {
-  fields_.push_back(Field{Lower(name), std::string(value)});
+  fields_.push_back(Field{AsciiLower(name), std::string(value)});
 }
 
 void Headers::Set(std::string_view name, std::string_view value) {
@@ -56,7 +40,7 @@ void Headers::Set(std::string_view name, std::string_view value) {
 }
 
 void Headers::Remove(std::string_view name) {
-  const std::string lower = Lower(name);
+  const std::string lower = AsciiLower(name);
   std::erase_if(fields_, [&](const Field& field) { return field.name == lower; });
 }
 

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "lib/base/hash.h"
+#include "lib/base/hex.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
 #include "lib/base/time.h"
@@ -20,28 +20,6 @@ namespace {
 constexpr std::string_view kStandardPrefix = "whsec_";
 constexpr int kMaxAttempts = 100;
 constexpr std::chrono::seconds kLongestRetryAfter{300};
-
-std::string EncodeBase64(std::string_view bytes) {
-  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()),
-                                     static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(length));
-  return text;
-}
-
-std::optional<std::string> DecodeBase64(std::string_view text) {
-  if (text.empty() || text.size() % 4 != 0) return std::nullopt;
-  std::string bytes(text.size() / 4 * 3, '\0');
-  const int length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                     reinterpret_cast<const unsigned char*>(text.data()),
-                                     static_cast<int>(text.size()));
-  if (length < 0) return std::nullopt;
-  // OpenSSL counts the padding as bytes.
-  const auto padding = static_cast<std::size_t>(std::count(text.end() - 2, text.end(), '='));
-  bytes.resize(static_cast<std::size_t>(length) - padding);
-  return bytes;
-}
 
 event::v1::Severity AtLeastInfo(event::v1::Severity severity) {
   return std::max(severity, event::v1::SEVERITY_INFO);
@@ -108,8 +86,8 @@ absl::StatusOr<RouteSpec> MakeRoute(const v1::Route& route, std::string_view sec
   }
   if (webhook.max_attempts() > 0) spec.max_attempts = webhook.max_attempts();
   if (secret.starts_with(kStandardPrefix)) {
-    const auto decoded = DecodeBase64(secret.substr(kStandardPrefix.size()));
-    if (!decoded.has_value()) {
+    const auto decoded = Base64Decode(secret.substr(kStandardPrefix.size()));
+    if (!decoded.ok() || decoded->empty()) {
       return refuse("the secret begins with whsec_, but what follows is not base64");
     }
     spec.secret = *decoded;
@@ -172,7 +150,7 @@ std::string Sign(std::string_view secret, std::string_view id, std::int64_t seco
   unsigned int length = 0;
   HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
        reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(), &length);
-  return Concat("v1,", EncodeBase64({reinterpret_cast<const char*>(digest.data()), length}));
+  return Concat("v1,", Base64Encode({reinterpret_cast<const char*>(digest.data()), length}));
 }
 
 Verdict Judge(const absl::StatusOr<HttpResponse>& response, int attempt, int max_attempts) {
