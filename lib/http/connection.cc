@@ -37,7 +37,11 @@ void Connection::Start() {
 void Connection::WaitReadable() {
   if (reading_ || !open_) return;
   reading_ = true;
-  transport_->WhenReadable([self = shared_from_this()] {
+  // Not by owning it: a wait that is still pending when the loop stops would hold connection and
+  // loop for ever, each by the other.
+  transport_->WhenReadable([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
     self->reading_ = false;
     self->OnReadable();
   });
@@ -100,7 +104,9 @@ void Connection::Flush() {
       out_.Consume(sent.bytes);
     } else if (sent.result == Transport::Result::kWouldBlock) {
       writing_ = true;
-      transport_->WhenWritable([self = shared_from_this()] {
+      transport_->WhenWritable([weak = weak_from_this()] {
+        const auto self = weak.lock();
+        if (self == nullptr) return;
         self->writing_ = false;
         self->Flush();
       });

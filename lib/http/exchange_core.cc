@@ -133,8 +133,16 @@ void ExchangeCore::DropOutput() {
 }
 
 void ExchangeCore::Read(std::function<void(absl::StatusOr<BodyPart>)> done) {
+  if (stream_ == nullptr) {
+    // Not kept here: when the loop has stopped nobody would ever let go of it.
+    loop_->Post([self = shared_from_this(), done = std::move(done)]() mutable {
+      self->read_ = std::move(done);
+      self->Deliver();
+    });
+    return;
+  }
   read_ = std::move(done);
-  if (stream_ != nullptr && body_.empty() && !body_ended_) stream_->BodyWanted();
+  if (body_.empty() && !body_ended_) stream_->BodyWanted();
   ScheduleDelivery();
 }
 
@@ -175,8 +183,12 @@ void ExchangeCore::Reset() {
 }
 
 void ExchangeCore::WhenWritable(std::function<void()> done) {
+  if (stream_ == nullptr) {
+    loop_->Post(std::move(done));
+    return;
+  }
   writers_.push_back(std::move(done));
-  if (stream_ == nullptr || output_size_ < limits_.unsent_low_water) ScheduleWriters();
+  if (output_size_ < limits_.unsent_low_water) ScheduleWriters();
 }
 
 void ExchangeCore::OnCancelled(std::function<void()> listener) {

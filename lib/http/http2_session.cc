@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/http/exchange_core.h"
+#include "lib/http/http2_field.h"
 #include "lib/http/session.h"
 #include "lib/http/text.h"
 
@@ -400,17 +401,8 @@ void Http2Session::SubmitResponse(Stream& stream) {
   const std::vector<Headers::Field> fields = SendableFields(response.headers);
   std::vector<nghttp2_nv> block;
   block.reserve(fields.size() + 1);
-  const auto add = [&block](std::string_view name, std::string_view value) {
-    nghttp2_nv pair;
-    pair.name = reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data()));
-    pair.namelen = name.size();
-    pair.value = reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data()));
-    pair.valuelen = value.size();
-    pair.flags = NGHTTP2_NV_FLAG_NONE;
-    block.push_back(pair);
-  };
-  add(":status", status);
-  for (const Headers::Field& field : fields) add(field.name, field.value);
+  block.push_back(Http2Field(":status", status));
+  for (const Headers::Field& field : fields) block.push_back(Http2Field(field.name, field.value));
 
   const bool no_body =
       core.request().method == "HEAD" || response.status == 204 || response.status == 304;
@@ -446,13 +438,7 @@ ssize_t Http2Session::OnProvide(Stream& stream, std::size_t length, std::uint32_
       const std::vector<Headers::Field> fields = SendableFields(core.trailers());
       std::vector<nghttp2_nv> block;
       for (const Headers::Field& field : fields) {
-        nghttp2_nv pair;
-        pair.name = reinterpret_cast<std::uint8_t*>(const_cast<char*>(field.name.data()));
-        pair.namelen = field.name.size();
-        pair.value = reinterpret_cast<std::uint8_t*>(const_cast<char*>(field.value.data()));
-        pair.valuelen = field.value.size();
-        pair.flags = NGHTTP2_NV_FLAG_NONE;
-        block.push_back(pair);
+        block.push_back(Http2Field(field.name, field.value));
       }
       nghttp2_submit_trailer(session_, stream.id, block.data(), block.size());
     }

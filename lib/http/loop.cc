@@ -19,6 +19,9 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
+// Then the connections that are open have their turn.
+constexpr int kMostAcceptedAtOnce = 64;
+
 thread_local const Loop* current_loop = nullptr;
 
 class TcpTransport final : public Transport {
@@ -203,6 +206,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(std::vector<std::shared
   if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(1024, error);
+  if (!error) acceptor.non_blocking(true, error);
   if (error == asio::error::address_in_use) {
     return AlreadyExists(Concat("cannot listen on ", address,
                                 ": the port is in use by another process. Stop that process (ss "
@@ -218,29 +222,41 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(std::vector<std::shared
 void Listener::StartAccepting() { Accept(); }
 
 void Listener::Accept() {
-  const std::size_t index = next_++ % loops_.size();
-  socket_->acceptor.async_accept(
-      loops_[index]->io_->context,
-      [this, index](const boost::system::error_code& error, tcp::socket socket) {
-        if (error == asio::error::operation_aborted || !socket_->acceptor.is_open()) return;
-        if (error) {
-          // Out of descriptors, most likely: the pending connection stays in the backlog.
-          socket_->pause.expires_after(std::chrono::milliseconds(100));
-          socket_->pause.async_wait([this](const boost::system::error_code& stopped) {
-            if (!stopped) Accept();
-          });
-          return;
+  // The socket is made when a connection is there and not before: a pending operation must hold
+  // nothing of another loop, which may be gone first.
+  socket_->acceptor.async_wait(
+      tcp::acceptor::wait_read, [this](const boost::system::error_code& stopped) {
+        if (stopped == asio::error::operation_aborted || !socket_->acceptor.is_open()) return;
+        boost::system::error_code error = stopped;
+        for (int i = 0; i < kMostAcceptedAtOnce && !error; ++i) error = AcceptOne();
+        if (!error || error == asio::error::would_block ||
+            error == asio::error::connection_aborted) {
+          return Accept();
         }
-        boost::system::error_code ignored;
-        socket.non_blocking(true, ignored);
-        socket.set_option(tcp::no_delay(true), ignored);
-        const tcp::endpoint remote = socket.remote_endpoint(ignored);
-        std::string peer = remote.address().is_v6()
-                               ? Concat("[", remote.address().to_string(), "]:", remote.port())
-                               : Concat(remote.address().to_string(), ":", remote.port());
-        accepted_(index, std::make_unique<TcpTransport>(std::move(socket)), std::move(peer));
-        Accept();
+        // Out of descriptors, most likely: the pending connection stays in the backlog.
+        socket_->pause.expires_after(std::chrono::milliseconds(100));
+        socket_->pause.async_wait([this](const boost::system::error_code& closed) {
+          if (!closed) Accept();
+        });
       });
+}
+
+boost::system::error_code Listener::AcceptOne() {
+  const std::size_t index = next_ % loops_.size();
+  tcp::socket socket(loops_[index]->io_->context);
+  boost::system::error_code error;
+  socket_->acceptor.accept(socket, error);
+  if (error) return error;
+  ++next_;
+  boost::system::error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.set_option(tcp::no_delay(true), ignored);
+  const tcp::endpoint remote = socket.remote_endpoint(ignored);
+  std::string peer = remote.address().is_v6()
+                         ? Concat("[", remote.address().to_string(), "]:", remote.port())
+                         : Concat(remote.address().to_string(), ":", remote.port());
+  accepted_(index, std::make_unique<TcpTransport>(std::move(socket)), std::move(peer));
+  return {};
 }
 
 void Listener::Close() {

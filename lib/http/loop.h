@@ -14,6 +14,10 @@
 #include "lib/base/mutex.h"
 #include "lib/http/transport.h"
 
+namespace boost::system {
+class error_code;
+}  // namespace boost::system
+
 namespace tocsin::http {
 
 // Threads: Post from any; all else on the loop's own thread, or before Run and after Join.
@@ -71,6 +75,7 @@ class Listener {
  private:
   Listener();
   void Accept();
+  boost::system::error_code AcceptOne();
 
   struct Socket;
   std::unique_ptr<Socket> socket_;

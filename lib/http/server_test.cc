@@ -134,14 +134,18 @@ class TestHandler final : public Handler {
   }
   void Endless(const std::shared_ptr<Exchange>& exchange) {
     exchange->SendHead({200, {}});
-    exchange->OnCancelled([this] { notes.Add("endless cancelled"); });
-    More(exchange);
+    const auto over = std::make_shared<bool>(false);
+    exchange->OnCancelled([this, over] {
+      *over = true;
+      notes.Add("endless cancelled");
+    });
+    More(exchange, over);
   }
-  void More(const std::shared_ptr<Exchange>& exchange) {
+  void More(const std::shared_ptr<Exchange>& exchange, const std::shared_ptr<bool>& over) {
+    if (*over) return;
     if (exchange->unsent() > 512 * 1024) notes.Add("too much");
     exchange->Write({Slice(std::string(32 * 1024, 'x'))});
-    std::weak_ptr<Exchange> weak = exchange;
-    exchange->WhenWritable([this, exchange] { More(exchange); });
+    exchange->WhenWritable([this, exchange, over] { More(exchange, over); });
     notes.Add("wrote");
   }
 

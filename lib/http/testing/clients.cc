@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "lib/base/text.h"
+#include "lib/http/http2_field.h"
 
 namespace tocsin::http {
 namespace {
@@ -209,13 +210,7 @@ class Http2Client::Impl {
                      std::optional<std::string> body) {
     std::vector<nghttp2_nv> block;
     const auto add = [&block](std::string_view name, std::string_view value) {
-      nghttp2_nv pair;
-      pair.name = reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data()));
-      pair.namelen = name.size();
-      pair.value = reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data()));
-      pair.valuelen = value.size();
-      pair.flags = NGHTTP2_NV_FLAG_NONE;
-      block.push_back(pair);
+      block.push_back(Http2Field(name, value));
     };
     add(":method", method);
     add(":scheme", "http");
