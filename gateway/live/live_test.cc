@@ -375,7 +375,7 @@ TEST_F(SubscriptionTest, ASlowClientIsAPositionNotAQueue) {
   Append(p0_, {MakeTestEntry(2100)}, 2101, *call);
   EXPECT_EQ(call->said.size(), told);
   call->takes = true;
-  call->waiting();
+  std::exchange(call->waiting, nullptr)();
   call->RunAll();
   const auto ids = call->Ids();
   EXPECT_THAT(ids, SizeIs(2001));

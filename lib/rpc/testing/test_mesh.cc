@@ -1,12 +1,15 @@
 #include "lib/rpc/testing/test_mesh.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/channel.h>
+#include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "lib/base/status.h"
@@ -32,6 +35,20 @@ std::string MakeFolder() {
   if (mkdtemp(pattern.data()) == nullptr) Check(Internal("no temporary folder"));
   return pattern;
 }
+
+// gRPC gives its memory back on threads of its own after the last of its objects is gone. A program
+// that ends before that looks like one that leaks.
+class GrpcAtRest final : public ::testing::Environment {
+ public:
+  void TearDown() override {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (grpc_is_initialized() != 0 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(grpc_is_initialized(), 0) << "some object of gRPC outlives the tests";
+  }
+};
+const auto* const at_rest = ::testing::AddGlobalTestEnvironment(new GrpcAtRest);
 
 auth::Certificate NewAuthority() {
   return Check(auth::MakeAuthority("test mesh", Clock::Real().Now(), std::chrono::hours(24)));
