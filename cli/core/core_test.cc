@@ -63,11 +63,10 @@ TEST_F(ProfileTest, SavedAndLoadedAndCleared) {
 }
 
 TEST(ProfilePlacesTest, FollowXdg) {
-  EXPECT_THAT(ConfigDir({{"HOME", "/home/m"}}), IsOkAndHolds("/home/m/.config/tocsin"));
-  EXPECT_THAT(ConfigDir({{"HOME", "/home/m"}, {"XDG_CONFIG_HOME", "/c"}}),
-              IsOkAndHolds("/c/tocsin"));
-  EXPECT_THAT(DefaultDataDir({{"HOME", "/home/m"}, {"XDG_DATA_HOME", "relative"}}),
-              IsOkAndHolds("/home/m/.local/share/tocsin"));
+  EXPECT_THAT(ConfigDir({{"HOME", "/h"}}), IsOkAndHolds("/h/.config/tocsin"));
+  EXPECT_THAT(ConfigDir({{"HOME", "/h"}, {"XDG_CONFIG_HOME", "/c"}}), IsOkAndHolds("/c/tocsin"));
+  EXPECT_THAT(DefaultDataDir({{"HOME", "/h"}, {"XDG_DATA_HOME", "relative"}}),
+              IsOkAndHolds("/h/.local/share/tocsin"));
   EXPECT_THAT(ConfigDir({}), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 

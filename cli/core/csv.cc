@@ -1,6 +1,7 @@
 #include "cli/core/csv.h"
 
 #include <streambuf>
+#include <string_view>
 
 #include "lib/base/status.h"
 #include "lib/base/text.h"
@@ -9,25 +10,39 @@ namespace tocsin::cli {
 namespace {
 
 constexpr std::size_t kLargestRecord = 1 << 20;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 constexpr int kEnd = std::streambuf::traits_type::eof();
 
 }  // namespace
 
 CsvReader::CsvReader(std::istream& in, std::int64_t offset, std::int64_t line)
     : in_(*in.rdbuf()), offset_(offset), line_(line) {
-  if (offset == 0 && Peek() == 0xEF) {  // EF BB BF
-    for (int i = 0; i < 3; ++i) Get();
+  if (offset != 0) return;
+  for (const char expected : kByteOrderMark) {
+    if (in_.sgetc() != std::streambuf::traits_type::to_int_type(expected)) return;
+    ahead_.push_back(expected);
+    in_.sbumpc();
   }
+  offset_ += static_cast<std::int64_t>(ahead_.size());
+  ahead_.clear();
 }
 
 int CsvReader::Get() {
-  const int c = in_.sbumpc();
-  if (c != kEnd) ++offset_;
+  const int c = Peek();
+  if (c == kEnd) return c;
+  if (ahead_.empty()) {
+    in_.sbumpc();
+  } else {
+    ahead_.erase(0, 1);
+  }
+  ++offset_;
   if (c == '\n') ++line_;
   return c;
 }
 
-int CsvReader::Peek() { return in_.sgetc(); }
+int CsvReader::Peek() const {
+  return ahead_.empty() ? in_.sgetc() : std::streambuf::traits_type::to_int_type(ahead_.front());
+}
 
 void CsvReader::SkipLine() {
   for (int c = Get(); c != kEnd && c != '\n'; c = Get()) {

@@ -33,10 +33,12 @@ class CsvReader {
 
  private:
   int Get();
-  int Peek();
+  int Peek() const;
   void SkipLine();
 
   std::streambuf& in_;
+  // Read already, in search of the mark: comes before what `in_` has.
+  std::string ahead_;
   std::int64_t offset_;
   std::int64_t line_;
 };

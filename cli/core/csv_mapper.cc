@@ -16,6 +16,7 @@
 #include "lib/base/status.h"
 #include "lib/base/text.h"
 #include "lib/base/time.h"
+#include "lib/schema/wire_validator.h"
 
 namespace tocsin::cli {
 namespace {
@@ -211,11 +212,16 @@ absl::StatusOr<WallTime> ParseTimeAs(const std::string& text, const std::string&
   std::tm parts{};
   parts.tm_mday = 1;
   const char* const end = strptime(text.c_str(), format.c_str(), &parts);
-  if (end == nullptr || *end != '\0') {
+  if (end != text.c_str() + text.size()) {
     return InvalidArgument(Concat("'", text, "' is not a time of the form ", format));
   }
   const long offset = parts.tm_gmtoff;
-  return WallTime(std::chrono::seconds(timegm(&parts) - offset));
+  const std::chrono::seconds time(timegm(&parts) - offset);
+  if (time < std::chrono::ceil<std::chrono::seconds>(kFirstTime.time_since_epoch()) ||
+      time > std::chrono::floor<std::chrono::seconds>(kLastTime.time_since_epoch())) {
+    return InvalidArgument(Concat("'", text, "' is outside the years 1 to 9999"));
+  }
+  return WallTime(time);
 }
 
 absl::Status SetFieldFromText(Message& message, const FieldDescriptor& field,
@@ -227,6 +233,9 @@ absl::Status SetFieldFromText(Message& message, const FieldDescriptor& field,
   }
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING:
+      if (field.type() == FieldDescriptor::TYPE_STRING && !schema::IsValidUtf8(text)) {
+        return InvalidArgument(Concat(field.name(), " is not valid UTF-8"));
+      }
       reflection->SetString(&message, &field, text);
       return absl::OkStatus();
     case FieldDescriptor::CPPTYPE_DOUBLE: {

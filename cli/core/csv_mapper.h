@@ -50,7 +50,8 @@ class CsvMapper {
   virtual const std::string& source() const = 0;
 };
 
-// `text` in strptime's `format`, as UTC unless the format has %z. INVALID_ARGUMENT.
+// `text` in strptime's `format`, as UTC unless the format has %z; years 1 to 9999.
+// INVALID_ARGUMENT.
 absl::StatusOr<WallTime> ParseTimeAs(const std::string& text, const std::string& format);
 
 // Sets `field` of `message` from a text, as CsvMapping describes it. For `tocsin publish` too.

@@ -34,6 +34,8 @@ TEST(CsvTest, ReadsWhatTheStandardAllows) {
       {"quote within a field", "5\" pipe,x\n", {{"5\" pipe", "x"}}},
       {"blanks stay", " a , b \n", {{" a ", " b "}}},
       {"byte order mark", "\xEF\xBB\xBFlat,lng\n", {{"lat", "lng"}}},
+      {"begins as the mark does", "\xEF\xBC\xA1,\xEF\n", {{"\xEF\xBC\xA1", "\xEF"}}},
+      {"half a mark", "\xEF\xBB", {{"\xEF\xBB"}}},
       {"CR inside a field", "a\rb,c\n", {{"a\rb", "c"}}},
   };
   for (const Case& one : cases) {

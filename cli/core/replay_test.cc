@@ -168,16 +168,18 @@ TEST_F(ReplayTest, RefusedRowsAreNamedAndTheOthersGo) {
   refuse_["3"] = InvalidArgument("Alert.kind: not UTF-8");
   const auto result = Run(Concat(Row("2016-01-15 12:01"), Row("noon"), Row("2016-01-15 12:02"),
                                  "1,2,3\n", Row("2016-01-15 12:03", ""), Row("2016-01-15 12:04"),
-                                 "abc,-75.2,EMS: X,2016-01-15 12:05,NORTH,MILL LN\n"));
+                                 "abc,-75.2,EMS: X,2016-01-15 12:05,NORTH,MILL LN\n",
+                                 Row("2016-01-15 12:06", "N\xffRTH")));
   ASSERT_THAT(result, IsOk());
   EXPECT_THAT(calls_, ElementsAre("1 3 6"));
-  EXPECT_EQ(result->rows, 7);
+  EXPECT_EQ(result->rows, 8);
   EXPECT_EQ(result->acknowledged, 2);
-  EXPECT_THAT(refused_, ElementsAre("2: line 3: 'noon' is not a time of the form %Y-%m-%d %H:%M",
-                                    "4: line 5: has 3 fields, and the header has 6",
-                                    "5: line 6: township is empty, and it is the stream's key",
-                                    "7: line 8: latitude: 'abc' is not a number that fits",
-                                    "3: Alert.kind: not UTF-8"));
+  EXPECT_THAT(refused_,
+              ElementsAre("2: line 3: 'noon' is not a time of the form %Y-%m-%d %H:%M",
+                          "4: line 5: has 3 fields, and the header has 6",
+                          "5: line 6: township is empty, and it is the stream's key",
+                          "7: line 8: latitude: 'abc' is not a number that fits",
+                          "8: line 9: township is not valid UTF-8", "3: Alert.kind: not UTF-8"));
 }
 
 TEST_F(ReplayTest, StopsAtOnceWhereNothingCanSucceed) {
@@ -271,6 +273,14 @@ TEST(ReplayTextTest, SpeedAndProgress) {
             "10 of 10 rows (100 %), 5/s, waiting: UNAVAILABLE: x");
   EXPECT_EQ(WithCommas(-1234567), "-1,234,567");
   EXPECT_EQ(WithCommas(123), "123");
+}
+
+TEST(ParseTimeAsTest, TakesTheWholeTextAndNoTimeThatCannotBeWritten) {
+  EXPECT_THAT(ParseTimeAs("2016-01-15 12:01", "%Y-%m-%d %H:%M"), IsOk());
+  EXPECT_THAT(ParseTimeAs(std::string("2016\0x", 6), "%Y"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not a time of the form %Y")));
+  EXPECT_THAT(ParseTimeAs("99999999999999", "%s"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("the years 1 to 9999")));
 }
 
 }  // namespace
