@@ -9,31 +9,29 @@
 namespace tocsin::registry {
 namespace {
 
-namespace pb = ::tocsin::schema::v1;
-
 template <typename Request>
 Draft DraftOf(const Request& request) {
   Draft draft;
   draft.text = request.text();
-  for (const pb::Reference& reference : request.references()) {
+  for (const v1::Reference& reference : request.references()) {
     draft.references.push_back({reference.name(), reference.subject(),
                                 reference.version() == 0 ? -1 : reference.version()});
   }
   return draft;
 }
 
-void Fill(const StoredSchema& schema, pb::Schema& out) {
+void Fill(const StoredSchema& schema, v1::Schema& out) {
   out.set_id(schema.id.value());
   out.set_text(schema.text);
   for (const Reference& reference : schema.references) {
-    pb::Reference& to = *out.add_references();
+    v1::Reference& to = *out.add_references();
     to.set_name(reference.name);
     to.set_subject(reference.subject);
     to.set_version(reference.version);
   }
 }
 
-void Fill(const SchemaVersion& version, pb::Schema& out) {
+void Fill(const SchemaVersion& version, v1::Schema& out) {
   Fill(*version.schema, out);
   out.set_subject(version.subject);
   out.set_version(version.version);
@@ -42,7 +40,7 @@ void Fill(const SchemaVersion& version, pb::Schema& out) {
 template <typename Response>
 void FillImports(const std::vector<Import>& imports, Response& response) {
   for (const Import& import : imports) {
-    pb::Schema& schema = *response.add_imports();
+    v1::Schema& schema = *response.add_imports();
     Fill(*import.schema, schema);
     schema.set_subject(import.subject);
     schema.set_version(import.version);
@@ -57,39 +55,39 @@ absl::Status CheckType(const StoredSchema& schema) {
                                    ", and this service speaks of Protobuf schemas only"));
 }
 
-pb::Compatibility LevelOf(schema::CompatibilityLevel level) {
+v1::Compatibility LevelOf(schema::CompatibilityLevel level) {
   switch (level) {
     case schema::CompatibilityLevel::kNone:
-      return pb::COMPATIBILITY_NONE;
+      return v1::COMPATIBILITY_NONE;
     case schema::CompatibilityLevel::kBackward:
-      return pb::COMPATIBILITY_BACKWARD;
+      return v1::COMPATIBILITY_BACKWARD;
     case schema::CompatibilityLevel::kBackwardTransitive:
-      return pb::COMPATIBILITY_BACKWARD_TRANSITIVE;
+      return v1::COMPATIBILITY_BACKWARD_TRANSITIVE;
     case schema::CompatibilityLevel::kForward:
-      return pb::COMPATIBILITY_FORWARD;
+      return v1::COMPATIBILITY_FORWARD;
     case schema::CompatibilityLevel::kForwardTransitive:
-      return pb::COMPATIBILITY_FORWARD_TRANSITIVE;
+      return v1::COMPATIBILITY_FORWARD_TRANSITIVE;
     case schema::CompatibilityLevel::kFull:
-      return pb::COMPATIBILITY_FULL;
+      return v1::COMPATIBILITY_FULL;
     case schema::CompatibilityLevel::kFullTransitive:
-      return pb::COMPATIBILITY_FULL_TRANSITIVE;
+      return v1::COMPATIBILITY_FULL_TRANSITIVE;
   }
-  return pb::COMPATIBILITY_UNSPECIFIED;
+  return v1::COMPATIBILITY_UNSPECIFIED;
 }
 
 }  // namespace
 
 grpc::Status RegistryService::RegisterSchema(grpc::ServerContext*,
-                                             const pb::RegisterSchemaRequest* request,
-                                             pb::RegisterSchemaResponse* response) {
+                                             const v1::RegisterSchemaRequest* request,
+                                             v1::RegisterSchemaResponse* response) {
   const auto version = registry_.Register(request->subject(), DraftOf(*request));
   if (!version.ok()) return rpc::ToGrpc(version.status());
   Fill(*version, *response->mutable_schema());
   return grpc::Status::OK;
 }
 
-grpc::Status RegistryService::GetSchema(grpc::ServerContext*, const pb::GetSchemaRequest* request,
-                                        pb::GetSchemaResponse* response) {
+grpc::Status RegistryService::GetSchema(grpc::ServerContext*, const v1::GetSchemaRequest* request,
+                                        v1::GetSchemaResponse* response) {
   const auto found = registry_.GetSchema(SchemaId(request->id()));
   if (!found.ok()) return rpc::ToGrpc(found.status());
   if (const auto type = CheckType(*found->schema); !type.ok()) return rpc::ToGrpc(type);
@@ -98,8 +96,8 @@ grpc::Status RegistryService::GetSchema(grpc::ServerContext*, const pb::GetSchem
   return grpc::Status::OK;
 }
 
-grpc::Status RegistryService::GetVersion(grpc::ServerContext*, const pb::GetVersionRequest* request,
-                                         pb::GetVersionResponse* response) {
+grpc::Status RegistryService::GetVersion(grpc::ServerContext*, const v1::GetVersionRequest* request,
+                                         v1::GetVersionResponse* response) {
   if (request->version() < 0) {
     return rpc::ToGrpc(MakeError(ErrorCode::kInvalidVersion,
                                  "version must be 0 (the latest) or the number of a version"));
@@ -117,8 +115,8 @@ grpc::Status RegistryService::GetVersion(grpc::ServerContext*, const pb::GetVers
 }
 
 grpc::Status RegistryService::LookupSchema(grpc::ServerContext*,
-                                           const pb::LookupSchemaRequest* request,
-                                           pb::LookupSchemaResponse* response) {
+                                           const v1::LookupSchemaRequest* request,
+                                           v1::LookupSchemaResponse* response) {
   const auto version = registry_.Lookup(request->subject(), DraftOf(*request));
   if (!version.ok()) return rpc::ToGrpc(version.status());
   Fill(*version, *response->mutable_schema());
@@ -126,8 +124,8 @@ grpc::Status RegistryService::LookupSchema(grpc::ServerContext*,
 }
 
 grpc::Status RegistryService::ListSubjects(grpc::ServerContext*,
-                                           const pb::ListSubjectsRequest* request,
-                                           pb::ListSubjectsResponse* response) {
+                                           const v1::ListSubjectsRequest* request,
+                                           v1::ListSubjectsResponse* response) {
   const auto subjects = registry_.Subjects(request->prefix(), /*deleted=*/false);
   if (!subjects.ok()) return rpc::ToGrpc(subjects.status());
   for (const std::string& subject : *subjects) response->add_subjects(subject);
@@ -135,8 +133,8 @@ grpc::Status RegistryService::ListSubjects(grpc::ServerContext*,
 }
 
 grpc::Status RegistryService::ListVersions(grpc::ServerContext*,
-                                           const pb::ListVersionsRequest* request,
-                                           pb::ListVersionsResponse* response) {
+                                           const v1::ListVersionsRequest* request,
+                                           v1::ListVersionsResponse* response) {
   const auto versions = registry_.Versions(request->subject());
   if (!versions.ok()) return rpc::ToGrpc(versions.status());
   for (const std::int32_t version : *versions) response->add_versions(version);
@@ -144,15 +142,15 @@ grpc::Status RegistryService::ListVersions(grpc::ServerContext*,
 }
 
 grpc::Status RegistryService::CheckCompatibility(grpc::ServerContext*,
-                                                 const pb::CheckCompatibilityRequest* request,
-                                                 pb::CheckCompatibilityResponse* response) {
+                                                 const v1::CheckCompatibilityRequest* request,
+                                                 v1::CheckCompatibilityResponse* response) {
   const auto verdict = registry_.Check(request->subject(), DraftOf(*request),
                                        Registry::Against::kWhatTheLevelDemands);
   if (!verdict.ok()) return rpc::ToGrpc(verdict.status());
   response->set_compatible(verdict->compatible());
   response->set_level(LevelOf(verdict->level));
   for (const schema::Finding& finding : verdict->findings) {
-    pb::Finding& to = *response->add_findings();
+    v1::Finding& to = *response->add_findings();
     to.set_kind(std::string(schema::KindName(finding.kind)));
     to.set_path(finding.path);
     to.set_description(finding.description);

@@ -10,7 +10,6 @@
 namespace tocsin::registry {
 namespace {
 
-namespace pb = ::tocsin::schema::v1;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -26,16 +25,16 @@ class RegistryServiceTest : public ::testing::Test {
   ~RegistryServiceTest() override { registry_.Stop(); }
 
   grpc::Status Register(const std::string& subject, const std::string& text, bool with_inner,
-                        pb::Schema* schema = nullptr) {
-    pb::RegisterSchemaRequest request;
+                        v1::Schema* schema = nullptr) {
+    v1::RegisterSchemaRequest request;
     request.set_subject(subject);
     request.set_text(text);
     if (with_inner) {
-      pb::Reference& reference = *request.add_references();
+      v1::Reference& reference = *request.add_references();
       reference.set_name("inner.proto");
       reference.set_subject("inner.proto");
     }
-    pb::RegisterSchemaResponse response;
+    v1::RegisterSchemaResponse response;
     const grpc::Status status = service_.RegisterSchema(nullptr, &request, &response);
     if (schema != nullptr) *schema = response.schema();
     return status;
@@ -48,7 +47,7 @@ class RegistryServiceTest : public ::testing::Test {
 };
 
 TEST_F(RegistryServiceTest, OneCallGivesTheSchemaAndWhatItImports) {
-  pb::Schema outer;
+  v1::Schema outer;
   ASSERT_TRUE(Register("inner.proto", kInner, false).ok());
   ASSERT_TRUE(Register("outer-value", kOuter, true, &outer).ok());
   EXPECT_EQ(outer.id(), 2);
@@ -56,9 +55,9 @@ TEST_F(RegistryServiceTest, OneCallGivesTheSchemaAndWhatItImports) {
   ASSERT_EQ(outer.references_size(), 1);
   EXPECT_EQ(outer.references(0).version(), 1) << "none given: the latest";
 
-  pb::GetSchemaRequest by_id;
+  v1::GetSchemaRequest by_id;
   by_id.set_id(2);
-  pb::GetSchemaResponse found;
+  v1::GetSchemaResponse found;
   ASSERT_TRUE(service_.GetSchema(nullptr, &by_id, &found).ok());
   EXPECT_EQ(found.schema().text(), kOuter);
   EXPECT_EQ(found.schema().subject(), "");
@@ -68,9 +67,9 @@ TEST_F(RegistryServiceTest, OneCallGivesTheSchemaAndWhatItImports) {
   EXPECT_EQ(found.imports(0).subject(), "inner.proto");
   EXPECT_EQ(found.imports(0).version(), 1);
 
-  pb::GetVersionRequest latest;
+  v1::GetVersionRequest latest;
   latest.set_subject("outer-value");
-  pb::GetVersionResponse version;
+  v1::GetVersionResponse version;
   ASSERT_TRUE(service_.GetVersion(nullptr, &latest, &version).ok());
   EXPECT_EQ(version.schema().id(), 2);
   EXPECT_EQ(version.schema().version(), 1);
@@ -80,32 +79,32 @@ TEST_F(RegistryServiceTest, OneCallGivesTheSchemaAndWhatItImports) {
 TEST_F(RegistryServiceTest, ListsAndLookup) {
   ASSERT_TRUE(Register("b", kInner, false).ok());
   ASSERT_TRUE(Register("a", kInner, false).ok());
-  pb::ListSubjectsResponse subjects;
-  const pb::ListSubjectsRequest all;
+  v1::ListSubjectsResponse subjects;
+  const v1::ListSubjectsRequest all;
   ASSERT_TRUE(service_.ListSubjects(nullptr, &all, &subjects).ok());
   EXPECT_THAT(subjects.subjects(), ElementsAre("a", "b"));
-  pb::ListVersionsRequest of;
+  v1::ListVersionsRequest of;
   of.set_subject("a");
-  pb::ListVersionsResponse versions;
+  v1::ListVersionsResponse versions;
   ASSERT_TRUE(service_.ListVersions(nullptr, &of, &versions).ok());
   EXPECT_THAT(versions.versions(), ElementsAre(1));
-  pb::LookupSchemaRequest lookup;
+  v1::LookupSchemaRequest lookup;
   lookup.set_subject("a");
   lookup.set_text(kInner);
-  pb::LookupSchemaResponse found;
+  v1::LookupSchemaResponse found;
   ASSERT_TRUE(service_.LookupSchema(nullptr, &lookup, &found).ok());
   EXPECT_EQ(found.schema().id(), 1);
 }
 
 TEST_F(RegistryServiceTest, CompatibilityIsToldInParts) {
   ASSERT_TRUE(Register("s", kInner, false).ok());
-  pb::CheckCompatibilityRequest request;
+  v1::CheckCompatibilityRequest request;
   request.set_subject("s");
   request.set_text("syntax='proto3'; message Inner { int32 name = 1; }");
-  pb::CheckCompatibilityResponse response;
+  v1::CheckCompatibilityResponse response;
   ASSERT_TRUE(service_.CheckCompatibility(nullptr, &request, &response).ok());
   EXPECT_FALSE(response.compatible());
-  EXPECT_EQ(response.level(), pb::COMPATIBILITY_BACKWARD);
+  EXPECT_EQ(response.level(), v1::COMPATIBILITY_BACKWARD);
   ASSERT_EQ(response.findings_size(), 1);
   EXPECT_EQ(response.findings(0).kind(), "FIELD_SCALAR_KIND_CHANGED");
   EXPECT_EQ(response.findings(0).path(), "#/Inner/name");
@@ -120,14 +119,14 @@ TEST_F(RegistryServiceTest, Refusals) {
   const grpc::Status broken = Register("s", "syntax='proto3';\nmessage {", false);
   EXPECT_EQ(broken.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(broken.error_message(), HasSubstr("s:2:9: "));
-  pb::GetSchemaRequest by_id;
+  v1::GetSchemaRequest by_id;
   by_id.set_id(7);
-  pb::GetSchemaResponse found;
+  v1::GetSchemaResponse found;
   EXPECT_EQ(service_.GetSchema(nullptr, &by_id, &found).error_code(), grpc::StatusCode::NOT_FOUND);
-  pb::GetVersionRequest version;
+  v1::GetVersionRequest version;
   version.set_subject("s");
   version.set_version(-2);
-  pb::GetVersionResponse at;
+  v1::GetVersionResponse at;
   EXPECT_EQ(service_.GetVersion(nullptr, &version, &at).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
   version.set_version(2);
@@ -139,9 +138,9 @@ TEST_F(RegistryServiceTest, Refusals) {
 TEST_F(RegistryServiceTest, SchemasOfOtherKindsAreNotHandedOut) {
   topic_.Append(R"({"keytype":"SCHEMA","subject":"avro","version":1,"magic":1})",
                 R"({"subject":"avro","version":1,"id":4,"schema":"\"string\"","deleted":false})");
-  pb::GetSchemaRequest by_id;
+  v1::GetSchemaRequest by_id;
   by_id.set_id(4);
-  pb::GetSchemaResponse found;
+  v1::GetSchemaResponse found;
   const grpc::Status status = service_.GetSchema(nullptr, &by_id, &found);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(status.error_message(), HasSubstr("is of type AVRO"));

@@ -13,10 +13,9 @@
 #include "lib/events/event.h"
 #include "lib/kafka/testing/fake_kafka.h"
 #include "lib/rpc/client_context.h"
-#include "lib/rpc/server.h"
 #include "lib/rpc/status.h"
-#include "lib/rpc/testing/test_mesh.h"
 #include "services/ingest/testing/alerts.h"
+#include "services/ingest/testing/served_ingest.h"
 
 namespace tocsin::ingest {
 namespace {
@@ -36,25 +35,14 @@ class IngestServiceTest : public ::testing::Test {
   explicit IngestServiceTest(kafka::ProducerOptions producer = {}, ServiceOptions service = {}) {
     kafka_.CreateTopic("alerts.raw", 3);
     kafka_.CreateTopic("alerts.raw.dlq", 1);
-    producer_ = kafka_.MakeProducer(std::move(producer));
-    const std::vector<pack::v1::Pack> packs = {AlertPack()};
-    publisher_ = std::make_unique<Publisher>(Io{*producer_, schemas_, Clock::Real()},
-                                             *StreamTable::Build(packs), Limits{});
-    service_ = std::make_unique<IngestService>(*publisher_, service);
-    server_ = std::make_unique<rpc::Server>(mesh_.Options("ingest"));
-    server_->AddService<v1::IngestService>(*service_);
-    EXPECT_THAT(server_->Start(), IsOk());
-    stub_ = v1::IngestService::NewStub(mesh_.Channel("gateway", *server_));
+    ingest_ = std::make_unique<ServedIngest>(kafka_.MakeProducer(std::move(producer)), "alerts.raw",
+                                             service);
   }
-  ~IngestServiceTest() override {
-    kafka_.HoldDeliveries(false);
-    server_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(5));
-    producer_.reset();
-  }
+  ~IngestServiceTest() override { kafka_.HoldDeliveries(false); }
 
   std::unique_ptr<rpc::ClientContext> Context(milliseconds timeout = std::chrono::seconds(10)) {
     auto context = std::make_unique<rpc::ClientContext>(timeout);
-    context->SetToken(mesh_.Token("feed", {"producer"}));
+    context->SetToken(ingest_->mesh.Token("feed", {"producer"}));
     return context;
   }
 
@@ -66,7 +54,7 @@ class IngestServiceTest : public ::testing::Test {
     request.set_dead_letter(dead_letter);
     v1::PublishResponse response;
     const auto context = Context(timeout);
-    const grpc::Status status = stub_->Publish(context.get(), request, &response);
+    const grpc::Status status = ingest_->stub->Publish(context.get(), request, &response);
     if (!status.ok()) return rpc::FromGrpc(status);
     return response.receipt();
   }
@@ -80,7 +68,7 @@ class IngestServiceTest : public ::testing::Test {
                            milliseconds timeout = std::chrono::seconds(10)) {
     BatchAnswer answer;
     const auto context = Context(timeout);
-    auto writer = stub_->PublishBatch(context.get(), &answer.response);
+    auto writer = ingest_->stub->PublishBatch(context.get(), &answer.response);
     for (std::size_t i = 0; i < events.size();) {
       v1::PublishBatchRequest request;
       for (; i < events.size() && static_cast<std::size_t>(request.events_size()) < per_message;
@@ -94,14 +82,8 @@ class IngestServiceTest : public ::testing::Test {
     return answer;
   }
 
-  rpc::testing::TestMesh mesh_;
   FakeKafka kafka_;
-  FakeSchemaCache schemas_;
-  std::unique_ptr<kafka::Producer> producer_;
-  std::unique_ptr<Publisher> publisher_;
-  std::unique_ptr<IngestService> service_;
-  std::unique_ptr<rpc::Server> server_;
-  std::unique_ptr<v1::IngestService::Stub> stub_;
+  std::unique_ptr<ServedIngest> ingest_;
 };
 
 TEST_F(IngestServiceTest, TheReceiptSaysWhereTheEventLies) {
@@ -135,7 +117,7 @@ TEST_F(IngestServiceTest, TheHopContinuesTheCallersTrace) {
   const auto context = Context();
   telemetry::Span caller("test", {.parent = telemetry::TraceContext::FromTraceparent(kTrace)});
   context->SetParent(caller.context());
-  ASSERT_TRUE(stub_->Publish(context.get(), request, &response).ok());
+  ASSERT_TRUE(ingest_->stub->Publish(context.get(), request, &response).ok());
   const auto read = events::FromRecord(kafka_.Log("alerts.raw")[0]);
   ASSERT_THAT(read, IsOk());
   EXPECT_THAT(read->traceparent, StartsWith("00-0af7651916cd43dd8448eb211c80319c-"));
@@ -169,20 +151,20 @@ TEST_F(IngestServiceTest, TheCallerNeedsTheRoleOfAProducer) {
   *request.mutable_event() = AlertEvent("e1", Field(1, "X"));
   v1::PublishResponse response;
   rpc::ClientContext context(std::chrono::seconds(5));
-  context.SetToken(mesh_.Token("maria", {"viewer"}));
-  EXPECT_THAT(rpc::FromGrpc(stub_->Publish(&context, request, &response)),
+  context.SetToken(ingest_->mesh.Token("maria", {"viewer"}));
+  EXPECT_THAT(rpc::FromGrpc(ingest_->stub->Publish(&context, request, &response)),
               StatusIs(absl::StatusCode::kPermissionDenied, HasSubstr("producer")));
 }
 
 TEST_F(IngestServiceTest, WhatIsMissingInTheRegistryOrInKafkaIsNamed) {
-  schemas_.Set(NotFound("no such subject"));
+  ingest_->schemas.Set(NotFound("no such subject"));
   EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X"))),
               StatusIs(absl::StatusCode::kFailedPrecondition,
                        HasSubstr("no schema is registered under alerts.raw-value yet")));
-  schemas_.Set(Unavailable("no answer"));
+  ingest_->schemas.Set(Unavailable("no answer"));
   EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X"))),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("Send the same events again")));
-  schemas_.Set(AlertSubject());
+  ingest_->schemas.Set(AlertSubject());
   kafka_.FailNext(FakeKafka::Step::kDelivery, {.status = NotFound("unknown topic")});
   EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X"))),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("tocsin topics apply")));
@@ -190,7 +172,7 @@ TEST_F(IngestServiceTest, WhatIsMissingInTheRegistryOrInKafkaIsNamed) {
 
 TEST_F(IngestServiceTest, ANewSchemaIsTakenUp) {
   ASSERT_THAT(Publish(AlertEvent("e1", Field(1, "X"))), IsOk());
-  schemas_.Set(AlertSubject(kAlertSchema, 8));
+  ingest_->schemas.Set(AlertSubject(kAlertSchema, 8));
   ASSERT_THAT(Publish(AlertEvent("e2", Field(1, "X"))), IsOk());
   const auto log = kafka_.Log("alerts.raw");
   EXPECT_EQ(events::FromRecord(log[0])->schema_id, schema::SchemaId(7));
@@ -214,14 +196,14 @@ TEST_F(IngestServiceTest, WithoutAnAnswerFromKafkaTheCallEndsBeforeItsDeadline) 
 TEST_F(IngestServiceTest, AChannelThatTriesAgainHearsTheReasonAndNotItsDeadline) {
   kafka_.HoldDeliveries(true);
   const auto stub = v1::IngestService::NewStub(
-      mesh_.Channel("gateway", *server_, {v1::IngestService::service_full_name()}));
+      ingest_->mesh.Channel("gateway", ingest_->server, {v1::IngestService::service_full_name()}));
   v1::PublishRequest request;
   *request.mutable_event() = AlertEvent("e1", Field(1, "X"));
   v1::PublishResponse response;
   const auto context = Context(milliseconds(1'000));
   EXPECT_THAT(rpc::FromGrpc(stub->Publish(context.get(), request, &response)),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("Kafka did not confirm")));
-  EXPECT_EQ(producer_->outstanding(), 1U) << "one attempt, one record";
+  EXPECT_EQ(ingest_->producer->outstanding(), 1U) << "one attempt, one record";
 }
 
 TEST_F(IngestServiceTest, ABatchIsAnsweredInItsOrderAndKeepsTheOrderOfKeys) {
@@ -265,7 +247,7 @@ TEST_F(IngestServiceTest, AnEmptyBatchIsFine) {
 
 TEST_F(IngestServiceTest, AStreamIsAnsweredAsEventsBecomeDurable) {
   const auto context = Context();
-  auto stream = stub_->PublishStream(context.get());
+  auto stream = ingest_->stub->PublishStream(context.get());
   for (int i = 0; i < 3; ++i) {
     v1::PublishStreamRequest request;
     *request.add_events() = AlertEvent(Concat("e", i), i == 1 ? "\x0a\xff" : Field(1, "X"));
@@ -285,13 +267,13 @@ TEST_F(IngestServiceTest, AStreamIsAnsweredAsEventsBecomeDurable) {
 
 TEST_F(IngestServiceTest, AStopEndsStreamsAfterTheirReceipts) {
   const auto context = Context();
-  auto stream = stub_->PublishStream(context.get());
+  auto stream = ingest_->stub->PublishStream(context.get());
   v1::PublishStreamRequest request;
   *request.add_events() = AlertEvent("e1", Field(1, "X"));
   kafka_.HoldDeliveries(true);
   ASSERT_TRUE(stream->Write(request));
-  while (producer_->outstanding() == 0) std::this_thread::yield();
-  service_->BeginStop();
+  while (ingest_->producer->outstanding() == 0) std::this_thread::yield();
+  ingest_->service.BeginStop();
   kafka_.HoldDeliveries(false);
   v1::PublishStreamResponse response;
   ASSERT_TRUE(stream->Read(&response));
@@ -308,7 +290,7 @@ class ImpatientTest : public IngestServiceTest {
 TEST_F(ImpatientTest, AStreamGivesUpEventsThatKafkaDoesNotConfirm) {
   kafka_.HoldDeliveries(true);
   const auto context = Context();
-  auto stream = stub_->PublishStream(context.get());
+  auto stream = ingest_->stub->PublishStream(context.get());
   v1::PublishStreamRequest request;
   *request.add_events() = AlertEvent("e1", Field(1, "X"));
   ASSERT_TRUE(stream->Write(request));

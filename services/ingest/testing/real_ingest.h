@@ -16,44 +16,23 @@
 #include "lib/kafka/producer.h"
 #include "lib/kafka/testing/broker.h"
 #include "lib/rpc/client_context.h"
-#include "lib/rpc/server.h"
 #include "lib/rpc/status.h"
-#include "lib/rpc/testing/test_mesh.h"
-#include "services/ingest/ingest_service.h"
-#include "services/ingest/testing/alerts.h"
+#include "services/ingest/testing/served_ingest.h"
 
 namespace tocsin::ingest {
 
 class RealIngest {
  public:
-  explicit RealIngest(std::string topic, ServiceOptions options = {}) : topic_(std::move(topic)) {
-    kafka::ProducerOptions producer;
-    producer.connection = kafka::testing::BrokerConnection("ingest-test");
-    producer.close_timeout = std::chrono::milliseconds(500);
-    auto made = kafka::MakeProducer(producer);
-    EXPECT_THAT(made, IsOk());
-    producer_ = *std::move(made);
-    const std::vector<pack::v1::Pack> packs = {AlertPack(topic_)};
-    publisher_ = std::make_unique<Publisher>(Io{*producer_, schemas_, Clock::Real()},
-                                             *StreamTable::Build(packs), Limits{});
-    service_ = std::make_unique<IngestService>(*publisher_, options);
-    server_ = std::make_unique<rpc::Server>(mesh_.Options("ingest"));
-    server_->AddService<v1::IngestService>(*service_);
-    EXPECT_THAT(server_->Start(), IsOk());
-    stub_ = v1::IngestService::NewStub(mesh_.Channel("gateway", *server_));
-  }
-  ~RealIngest() {
-    server_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(5));
-    producer_.reset();
-  }
+  explicit RealIngest(std::string topic, ServiceOptions options = {})
+      : topic_(std::move(topic)), ingest_(MakeProducer(), topic_, options) {}
 
   absl::StatusOr<v1::PublishBatchResponse> PublishBatch(
       const std::vector<io::cloudevents::v1::CloudEvent>& events,
       std::chrono::milliseconds timeout = std::chrono::seconds(30)) {
     rpc::ClientContext context(timeout);
-    context.SetToken(mesh_.Token("feed", {"producer"}));
+    context.SetToken(ingest_.mesh.Token("feed", {"producer"}));
     v1::PublishBatchResponse response;
-    auto writer = stub_->PublishBatch(&context, &response);
+    auto writer = ingest_.stub->PublishBatch(&context, &response);
     v1::PublishBatchRequest request;
     for (const auto& event : events) *request.add_events() = event;
     writer->Write(request);
@@ -93,14 +72,17 @@ class RealIngest {
   }
 
  private:
+  static std::unique_ptr<kafka::Producer> MakeProducer() {
+    kafka::ProducerOptions options;
+    options.connection = kafka::testing::BrokerConnection("ingest-test");
+    options.close_timeout = std::chrono::milliseconds(500);
+    auto producer = kafka::MakeProducer(options);
+    EXPECT_THAT(producer, IsOk());
+    return *std::move(producer);
+  }
+
   const std::string topic_;
-  rpc::testing::TestMesh mesh_;
-  FakeSchemaCache schemas_;
-  std::unique_ptr<kafka::Producer> producer_;
-  std::unique_ptr<Publisher> publisher_;
-  std::unique_ptr<IngestService> service_;
-  std::unique_ptr<rpc::Server> server_;
-  std::unique_ptr<v1::IngestService::Stub> stub_;
+  ServedIngest ingest_;
 };
 
 }  // namespace tocsin::ingest
