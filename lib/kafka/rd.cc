@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "lib/base/status.h"
+#include "lib/base/time.h"
 #include "lib/telemetry/log.h"
 
 namespace tocsin::kafka::internal {
@@ -248,7 +249,11 @@ Record ToRecord(const rd_kafka_message_t& message) {
   rd_kafka_timestamp_type_t type{};
   const std::int64_t sent = rd_kafka_message_timestamp(&message, &type);
   if (type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) {
-    record.timestamp = WallTime(std::chrono::milliseconds(sent));
+    // Producers may write any number there.
+    using std::chrono::milliseconds;
+    record.timestamp = WallTime(std::clamp(
+        milliseconds(sent), std::chrono::ceil<milliseconds>(kFirstTime.time_since_epoch()),
+        std::chrono::floor<milliseconds>(kLastTime.time_since_epoch())));
   }
   rd_kafka_headers_t* headers = nullptr;
   if (rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
