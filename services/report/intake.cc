@@ -120,8 +120,10 @@ absl::Status Intake::RunOnce() {
   // First what was read: an error may move the position.
   TOCSIN_RETURN_IF_ERROR(StoreBatch(in_hand_));
   const kafka::Batch batch = std::exchange(in_hand_, {});
-  for (const kafka::PollError& error : batch.errors) TOCSIN_RETURN_IF_ERROR(Handle(error));
-  return absl::OkStatus();
+  // Each comes once: none may be left aside because of another.
+  absl::Status first;
+  for (const kafka::PollError& error : batch.errors) first.Update(Handle(error));
+  return first;
 }
 
 absl::Status Intake::AssignPartitions() {

@@ -55,6 +55,10 @@ class IntakeTest : public ::testing::Test {
     }
     return sum;
   }
+  void AppendTo(const kafka::TopicPartition& where, kafka::OutgoingRecord record) {
+    record.partition = where.partition;
+    kafka_.Append(record);
+  }
   int Detections() { return store_->ListDetections({})->detections_size(); }
 
   FakeKafka kafka_;
@@ -144,6 +148,20 @@ TEST_F(IntakeTest, WhenRetentionWasFasterTheRestIsRead) {
   Restart();
   ASSERT_THAT(RunRounds(), IsOk());
   EXPECT_EQ(Detections(), 15);
+}
+
+TEST_F(IntakeTest, OneErrorDoesNotHideAnother) {
+  ASSERT_THAT(RunRounds(), IsOk());
+  const kafka::TopicPartition where{"incidents.correlated", 1};
+  AppendTo(where, IncidentRecord("i1", 1, 0));
+  AppendTo(where, IncidentRecord("i2", 1, 0));
+  kafka_.DeleteBefore(where, 1);
+  // detections comes before incidents.correlated in what a Poll reports.
+  ASSERT_THAT(admin_->DeleteTopics({"detections"}, std::chrono::seconds(1)), IsOk());
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_THAT(intake_->RunOnce(), StatusIs(absl::StatusCode::kNotFound));
+  }
+  EXPECT_THAT(store_->GetIncident("i2"), IsOk());
 }
 
 TEST_F(IntakeTest, ALostDatabaseIsBuiltAgainFromTheLog) {
