@@ -59,6 +59,7 @@ grpc::Status IngestService::Publish(grpc::ServerContext* context, const v1::Publ
   const auto receipts = std::make_shared<BatchReceipts>();
   const absl::Status taken =
       publisher_.Publish(request->event(), OptionsOf(*context, *request), receipts->Open());
+  if (absl::IsUnavailable(taken)) return rpc::ToGrpc(taken);
   if (!taken.ok()) return rpc::ToGrpc(QueueFull(taken));
   if (receipts->WaitForAll(Budget(*context, options_.produce_timeout),
                            [context] { return context->IsCancelled(); }) > 0) {
@@ -99,6 +100,8 @@ grpc::Status IngestService::PublishBatch(grpc::ServerContext* context,
         if (taken.ok()) break;
         receipts->Withdraw();
         if (context->IsCancelled()) return grpc::Status::CANCELLED;
+        // A receipt for this event alone would let later ones of the call overtake it.
+        if (absl::IsUnavailable(taken)) return rpc::ToGrpc(taken);
         if (std::chrono::steady_clock::now() >= give_up) return rpc::ToGrpc(QueueFull(taken));
         receipts->WaitForProgress(kQueuePause);
       }
@@ -153,6 +156,10 @@ grpc::Status IngestService::PublishStream(
         receipts->Withdraw();
         if (broken || context->IsCancelled()) {
           result = absl::CancelledError("the caller has gone");
+          break;
+        }
+        if (absl::IsUnavailable(taken)) {
+          result = taken;
           break;
         }
         if (std::chrono::steady_clock::now() >= give_up) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -237,6 +238,49 @@ TEST_F(IngestServiceTest, ABatchIsAnsweredInItsOrderAndKeepsTheOrderOfKeys) {
     }
     last[key] = receipt.offset();
   }
+}
+
+// The registry is away for one event in the middle of a call. Were the later ones taken, they would
+// lie before it when it is sent again.
+TEST_F(IngestServiceTest, NothingOvertakesAnEventWhoseSchemaCouldNotBeRead) {
+  std::vector<io::cloudevents::v1::CloudEvent> events;
+  std::vector<std::string> ids;
+  for (int i = 0; i < 10; ++i) {
+    ids.push_back(Concat("e", i));
+    events.push_back(AlertEvent(ids.back(), Field(1, "X")));
+  }
+  const auto logged = [&] {
+    std::vector<std::string> first_copies;
+    for (const kafka::Record& record : kafka_.Log("alerts.raw")) {
+      const std::string id(*record.headers.Find("ce_id"));
+      if (std::find(first_copies.begin(), first_copies.end(), id) == first_copies.end()) {
+        first_copies.push_back(id);
+      }
+    }
+    return first_copies;
+  };
+  schemas_.MissAfter(3);
+  EXPECT_THAT(PublishBatch(events).status,
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("with the same ids")));
+  ASSERT_THAT(producer_->Flush(std::chrono::seconds(5)), IsOk());
+  EXPECT_THAT(logged(), ElementsAre("e0", "e1", "e2"));
+  ASSERT_THAT(PublishBatch(events).status, IsOk());
+  EXPECT_EQ(logged(), ids);
+
+  // And by a stream, which ends there.
+  const auto context = Context();
+  auto stream = stub_->PublishStream(context.get());
+  v1::PublishStreamRequest request;
+  for (int i = 10; i < 13; ++i) *request.add_events() = AlertEvent(Concat("e", i), Field(1, "X"));
+  schemas_.MissAfter(1);
+  ASSERT_TRUE(stream->Write(request));
+  v1::PublishStreamResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.receipts(0).id(), "e10");
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kUnavailable));
+  ids.push_back("e10");
+  EXPECT_EQ(logged(), ids);
 }
 
 TEST_F(IngestServiceTest, AnEmptyBatchIsFine) {

@@ -130,6 +130,8 @@ absl::StatusOr<events::Event> Publisher::Decide(const CloudEvent& event, const C
 absl::Status Publisher::Publish(const CloudEvent& event, const CallOptions& options, Done done) {
   const Stream* stream = nullptr;
   absl::StatusOr<events::Event> decided = Decide(event, options, stream);
+  // It says nothing about the event and will pass: nothing may overtake it meanwhile.
+  if (absl::IsUnavailable(decided.status())) return decided.status();
   if (!decided.ok()) return Refuse(event, options, stream, decided.status(), std::move(done));
 
   // Shared, because a callback must be copyable.

@@ -39,10 +39,11 @@ class Publisher {
   Publisher(Io io, StreamTable streams, Limits limits);
   ~Publisher();
 
-  // OK: `done` is called with the receipt, be it a refusal or a place in the log. An error is about
-  // Kafka alone, and `done` is not called: RESOURCE_EXHAUSTED, the producer's queue is full; the
-  // same event may be tried again, and no later one of its key before it. Blocks for at most one
-  // call to the registry, when a schema is needed for the first time.
+  // OK: `done` is called with the receipt, be it a refusal or a place in the log. An error is not
+  // about the event, and `done` is not called: RESOURCE_EXHAUSTED, the producer's queue is full;
+  // UNAVAILABLE, the schema cannot be read now. The same event may be tried again, and no later one
+  // of its key before it. Blocks for at most one call to the registry, when a schema is needed for
+  // the first time.
   absl::Status Publish(const io::cloudevents::v1::CloudEvent& event, const CallOptions& options,
                        Done done);
 

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -91,12 +92,22 @@ class FakeSchemaCache final : public events::SchemaCache {
   }
   absl::StatusOr<events::SubjectSchema> Latest(std::string_view /*subject*/) override {
     MutexLock lock(mutex_);
+    if (until_failure_.has_value() && (*until_failure_)-- == 0) {
+      until_failure_.reset();
+      return Unavailable("no answer");
+    }
     return latest_;
+  }
+  // After `answers` more answers one is missing: the registry is away, and back at once.
+  void MissAfter(int answers) {
+    MutexLock lock(mutex_);
+    until_failure_ = answers;
   }
   bool registry_answers() const override { return true; }
 
  private:
   Mutex mutex_;
+  std::optional<int> until_failure_ ABSL_GUARDED_BY(mutex_);
   absl::StatusOr<events::SubjectSchema> latest_ ABSL_GUARDED_BY(mutex_) = AlertSubject();
 };
 
