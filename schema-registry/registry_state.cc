@@ -1,9 +1,11 @@
 #include "schema-registry/registry_state.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "lib/base/status.h"
+#include "lib/schema/wire_validator.h"
 #include "schema-registry/records.h"
 
 namespace tocsin::registry {
@@ -79,6 +81,9 @@ Applied RegistryState::ApplySchema(const std::string& subject, std::int32_t numb
   if (!value.ok() || value->subject != subject || value->version != number) {
     return Applied::kMalformed;
   }
+  // Nothing could follow the largest number.
+  constexpr std::int32_t kLast = std::numeric_limits<std::int32_t>::max();
+  if (value->id.value() == kLast || number == kLast) return Applied::kMalformed;
   max_id_ = std::max(max_id_, value->id.value());
   std::int32_t& last = last_version_[subject];
   last = std::max(last, number);
@@ -246,6 +251,10 @@ absl::Status CheckSubject(std::string_view subject) {
   if (subject.size() > kMaxSubjectBytes) {
     return MakeError(ErrorCode::kInvalidSubject,
                      Concat("the subject's name is longer than ", kMaxSubjectBytes, " bytes"));
+  }
+  // JSON could not hold it: the record would be about another subject.
+  if (!schema::IsValidUtf8(subject)) {
+    return MakeError(ErrorCode::kInvalidSubject, "the subject's name is not valid UTF-8");
   }
   if (std::any_of(subject.begin(), subject.end(),
                   [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {

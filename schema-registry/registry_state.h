@@ -102,8 +102,8 @@ class RegistryState {
   schema::CompatibilityLevel global_level_ = schema::CompatibilityLevel::kBackward;
 };
 
-// INVALID (kInvalidSubject) for an empty name, one over 512 bytes, one with control characters, and
-// for a context (":.name:"), which this registry does not have.
+// INVALID (kInvalidSubject) for an empty name, one over 512 bytes, one that is not UTF-8 or has
+// control characters, and for a context (":.name:"), which this registry does not have.
 absl::Status CheckSubject(std::string_view subject);
 
 }  // namespace tocsin::registry

@@ -460,6 +460,18 @@ TEST_F(RegistryTest, RecordsOfAnotherRegistryCountWhereverTheyStand) {
   EXPECT_EQ(next->schema->id, SchemaId(41)) << "no id of theirs is given again";
 }
 
+TEST_F(RegistryTest, TheLargestNumberDoesNotCountBecauseNothingCouldFollowIt) {
+  topic_.Append(R"({"keytype":"SCHEMA","subject":"s","version":1,"magic":1})",
+                R"({"subject":"s","version":1,"id":2147483647,"schema":"\"string\""})");
+  topic_.Append(R"({"keytype":"SCHEMA","subject":"s","version":2147483647,"magic":1})",
+                R"({"subject":"s","version":2147483647,"id":1,"schema":"\"string\""})");
+  Replica replica(topic_);
+  const auto version = replica.Register("s", kAlert);
+  ASSERT_THAT(version, IsOk());
+  EXPECT_EQ(version->version, 1);
+  EXPECT_EQ(version->schema->id, SchemaId(1));
+}
+
 TEST_F(RegistryTest, DeletionsOfAnotherRegistry) {
   Replica replica(topic_);
   ASSERT_THAT(replica.Register("s", kAlert), IsOk());

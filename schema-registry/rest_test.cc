@@ -247,6 +247,7 @@ TEST_F(RestTest, BadBodies) {
   ExpectError(Send("POST", target, Body("syntax='proto3';\nmessage A { B b = 1; }")), 42201,
               "s:2:13: \"B\" is not defined.");
   ExpectError(Send("POST", "/subjects/%00/versions", Body(kAlert)), 42208, "control characters");
+  ExpectError(Send("POST", "/subjects/a%FF/versions", Body(kAlert)), 42208, "not valid UTF-8");
   ExpectError(Send("POST", "/subjects/:.ctx:s/versions", Body(kAlert)), 42208, "names a context");
   ExpectError(Send("POST", target, Body(kAlert), {{"content-type", "text/plain"}}), 415,
               "'text/plain' is not taken");

@@ -1,11 +1,13 @@
 #include "services/correlation/engine/envelope.h"
 
 #include <charconv>
+#include <utility>
 
 #include "lib/base/status.h"
 #include "lib/base/text.h"
 #include "lib/base/time.h"
 #include "lib/schema/wire_format.h"
+#include "lib/schema/wire_validator.h"
 
 namespace tocsin::correlation {
 namespace {
@@ -22,6 +24,21 @@ absl::Status Required(const kafka::Headers& headers, std::string_view name, std:
     return InvalidArgument(Concat("header ", name, " is missing: not a CloudEvent"));
   }
   into = *value;
+  return absl::OkStatus();
+}
+
+// A field of the state that is not UTF-8 cannot be read again, nor what stands behind it.
+absl::Status CheckTexts(const Envelope& envelope) {
+  const std::pair<std::string_view, std::string_view> texts[] = {
+      {"ce_id", envelope.id},
+      {"ce_source", envelope.source},
+      {"ce_sequence", envelope.sequence},
+      {"traceparent", envelope.traceparent}};
+  for (const auto& [name, text] : texts) {
+    if (!schema::IsValidUtf8(text)) {
+      return InvalidArgument(Concat("header ", name, " is not valid UTF-8"));
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -42,6 +59,7 @@ absl::StatusOr<Envelope> ReadEnvelope(const kafka::Record& record) {
   if (envelope.traceparent.empty()) {
     envelope.traceparent = record.headers.Find("ce_traceparent").value_or("");
   }
+  TOCSIN_RETURN_IF_ERROR(CheckTexts(envelope));
   if (!record.value.has_value()) return InvalidArgument("the record has no value");
   absl::StatusOr<schema::Framed> framed = schema::DecodeFrame(*record.value);
   if (!framed.ok()) return Annotate(framed.status(), "value");

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "google/protobuf/util/time_util.h"
+#include "lib/base/time.h"
 #include "services/correlation/engine/keys.h"
 #include "tocsin/correlation/v1/repartition.pb.h"
 #include "tocsin/correlation/v1/state.pb.h"
@@ -13,6 +14,24 @@ namespace {
 using google::protobuf::util::TimeUtil;
 
 constexpr Duration kResolution = std::chrono::milliseconds(1);
+
+// What comes in a mark was written by another process: Protobuf's own conversions end the program
+// when a time is none that a Timestamp can hold.
+WallTime FromTimestamp(const google::protobuf::Timestamp& timestamp) {
+  constexpr std::int64_t kFirst =
+      std::chrono::floor<std::chrono::seconds>(kFirstTime).time_since_epoch().count();
+  constexpr std::int64_t kLast =
+      std::chrono::floor<std::chrono::seconds>(kLastTime).time_since_epoch().count();
+  const WallTime second{
+      std::chrono::seconds(std::clamp<std::int64_t>(timestamp.seconds(), kFirst, kLast))};
+  return second + Duration(std::clamp(timestamp.nanos(), 0, 999'999'999) / 1000);
+}
+
+Duration FromProto(const google::protobuf::Duration& duration) {
+  constexpr std::int64_t kLongest = std::int64_t{366} * 24 * 3600;
+  return std::chrono::seconds(std::clamp<std::int64_t>(duration.seconds(), 0, kLongest)) +
+         Duration(std::clamp(duration.nanos(), 0, 999'999'999) / 1000);
+}
 
 void Raise(std::optional<WallTime>& to, const std::optional<WallTime>& candidate) {
   if (candidate.has_value() && (!to.has_value() || *candidate > *to)) to = candidate;
@@ -46,13 +65,11 @@ v1::PartitionTimeState PartitionTime::ToState() const {
 
 PartitionTime PartitionTime::FromMark(const v1::WatermarkMark& mark) {
   PartitionTime time;
-  if (mark.has_highest_time()) {
-    time.highest_ = FromMicros(TimeUtil::TimestampToMicroseconds(mark.highest_time()));
-  }
+  if (mark.has_highest_time()) time.highest_ = FromTimestamp(mark.highest_time());
   for (const v1::SilencePromise& promise : mark.promises()) {
     SilencePromise& added = time.promises_.emplace_back();
-    added.idle_for = Duration(TimeUtil::DurationToMicroseconds(promise.idle_for()));
-    added.until = FromMicros(TimeUtil::TimestampToMicroseconds(promise.until()));
+    added.idle_for = FromProto(promise.idle_for());
+    added.until = FromTimestamp(promise.until());
   }
   return time;
 }

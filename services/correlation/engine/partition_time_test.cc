@@ -22,6 +22,21 @@ TEST(PartitionTimeTest, EmptyPromisesNothing) {
   EXPECT_EQ(time.Watermark(Duration::zero(), seconds(10)), std::nullopt);
 }
 
+TEST(PartitionTimeTest, AMarkOfTimesThatDoNotExistIsReadAsTheNearestThatDo) {
+  v1::WatermarkMark mark;
+  mark.mutable_highest_time()->set_seconds(INT64_MIN);
+  mark.mutable_highest_time()->set_nanos(-1);
+  v1::SilencePromise& promise = *mark.add_promises();
+  promise.mutable_idle_for()->set_seconds(INT64_MIN);
+  promise.mutable_until()->set_seconds(INT64_MAX);
+  const PartitionTime time = PartitionTime::FromMark(mark);
+  EXPECT_EQ(time.highest(), kFirstTime);
+  ASSERT_EQ(time.promises().size(), 1U);
+  EXPECT_EQ(time.promises()[0].idle_for, Duration::zero());
+  EXPECT_EQ(time.promises()[0].until, std::chrono::floor<seconds>(kLastTime));
+  EXPECT_EQ(PartitionTime::FromMark(time.ToMark(3)), time) << "and can be written again";
+}
+
 TEST(PartitionTimeTest, ActiveStaysBehindTheHighestByTheDisorderAndAMillisecond) {
   PartitionTime time;
   EXPECT_TRUE(time.Observe(At(5)));

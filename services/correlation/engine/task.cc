@@ -448,8 +448,8 @@ class Task::Batch {
     detection.set_stream(spec.stream());
     for (const std::string& part : group_key) detection.add_group_key(part);
     *detection.mutable_time() = last.time();
-    *detection.mutable_window_start() =
-        TimeUtil::MicrosecondsToTimestamp(time - rule.rule->timespan().count());
+    *detection.mutable_window_start() = TimeUtil::MicrosecondsToTimestamp(
+        std::max(time - rule.rule->timespan().count(), Micros(kFirstTime)));
     detection.set_value(firing.value);
     detection.set_severity(spec.severity());
     for (const v1::StoredEvent& event : firing.events) {

@@ -169,6 +169,14 @@ TEST_F(TaskTest, DetectionAndIncidentSayWhatHappened) {
   EXPECT_EQ(result.outputs[1].record.headers.Find("ce_id"), incident.id() + "/1");
 }
 
+TEST_F(TaskTest, AWindowBeginsNoEarlierThanTime) {
+  Rules({Local(RuleOrder::kArrival, 1)});
+  const TaskResult result = Run({MakeCallRecord({"p", "T", "EMS", kFirstTime, "", 1})});
+  ASSERT_EQ(result.outputs.size(), 2U);
+  const auto detection = Decode<v1::Detection>(result.outputs[0]);
+  EXPECT_EQ(detection.window_start().seconds(), detection.time().seconds());
+}
+
 TEST_F(TaskTest, DetectionsJoinTheIncidentUpToTheLastMoment) {
   Rules({Local()});
   const auto pair = [this](int minute, std::int64_t row) {
@@ -225,6 +233,13 @@ TEST_F(TaskTest, PoisonGoesToTheDeadLetterTopicAndTheRestGoesOn) {
       {[](kafka::Record& r) { r.headers.Remove("ce_id"); }, "ce_id is missing"},
       {[](kafka::Record& r) { r.headers.Remove("ce_time"); }, "ce_time is missing"},
       {[](kafka::Record& r) { r.headers.Set("ce_time", "yesterday"); }, "ce_time"},
+      {[](kafka::Record& r) { r.headers.Set("ce_time", "-292277022399-01-01T00:00:00Z"); },
+       "ce_time"},
+      {[](kafka::Record& r) { r.headers.Set("ce_id", "\xff"); }, "ce_id is not valid UTF-8"},
+      {[](kafka::Record& r) { r.headers.Set("ce_sequence", "\xff"); },
+       "ce_sequence is not valid UTF-8"},
+      {[](kafka::Record& r) { r.headers.Set("traceparent", "\xff"); },
+       "traceparent is not valid UTF-8"},
       {[](kafka::Record& r) { r.headers.Set("ce_type", "other.Message"); },
        "ce_type is other.Message, but the stream calls.raw carries test.Call"},
       {[](kafka::Record& r) { r.value.reset(); }, "no value"},
