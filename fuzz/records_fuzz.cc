@@ -1,0 +1,81 @@
+// Any lines as the topic `_schemas`: "key", a tab and "value" in each (no tab: a tombstone), at
+// offsets that count up. Other registries write there too. What is understood is written again to
+// the same bytes' meaning, and the state that comes of it keeps its promises.
+#include <google/protobuf/stubs/logging.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "schema-registry/records.h"
+#include "schema-registry/registry_state.h"
+#include "schema-registry/schema_compiler.h"
+
+namespace {
+
+using namespace tocsin::registry;  // NOLINT(google-build-using-namespace): a program of one file
+
+void Require(bool holds) {
+  if (!holds) std::abort();
+}
+
+void CheckRoundTrip(const LogRecord& record) {
+  const auto key = DecodeKey(*record.key);
+  if (!key.ok()) return;
+  if (key->type != KeyType::kOther && key->type != KeyType::kNoop) {
+    const auto again = DecodeKey(EncodeKey(*key));
+    Require(again.ok() && *again == *key);
+  }
+  if (!record.value) return;
+  const auto value = DecodeSchemaValue(*record.value);
+  if (!value.ok()) return;
+  const auto again = DecodeSchemaValue(EncodeSchemaValue(*value));
+  Require(again.ok() && again->subject == value->subject && again->version == value->version &&
+          again->id == value->id && again->type == value->type && again->text == value->text &&
+          again->references == value->references && again->deleted == value->deleted);
+}
+
+void CheckState(const RegistryState& state) {
+  for (const std::string& subject : state.Subjects("", /*deleted=*/true)) {
+    for (const SchemaVersion& version : state.VersionsOf(subject)) {
+      Require(version.schema != nullptr && version.schema->id < state.next_id());
+      Require(version.version >= 1 && version.version < state.NextVersion(subject));
+      Require(state.FindSchema(version.schema->id) == version.schema);
+      Require(state.FindContent(version.schema->content_key) != nullptr);
+      bool used = false;
+      for (const SchemaVersion& use : state.UsesOf(version.schema->id, /*deleted=*/true)) {
+        used = used || (use.subject == subject && use.version == version.version);
+      }
+      Require(used);
+      static_cast<void>(state.ResolveImports(version.schema->references));
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const bool quiet = google::protobuf::SetLogHandler(nullptr) != nullptr;
+  static_cast<void>(quiet);
+  tocsin::schema::CompileLimits limits;
+  limits.max_text_bytes = 4096;
+  SchemaCompiler compiler(limits, 16);
+  RegistryState state(compiler);
+  std::string_view input(reinterpret_cast<const char*>(data), size);
+  for (std::int64_t offset = 0; !input.empty(); ++offset) {
+    const std::string_view line = input.substr(0, input.find('\n'));
+    input.remove_prefix(std::min(input.size(), line.size() + 1));
+    const std::size_t tab = line.find('\t');
+    LogRecord record;
+    record.offset = offset;
+    record.key = std::string(line.substr(0, tab));
+    if (tab != std::string_view::npos) record.value = std::string(line.substr(tab + 1));
+    CheckRoundTrip(record);
+    state.Apply(record);
+    Require(state.position() == offset + 1);
+  }
+  CheckState(state);
+  return 0;
+}

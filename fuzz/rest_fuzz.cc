@@ -1,0 +1,78 @@
+// Requests to the registry's REST interface, one after the other, with a zero byte between them:
+// "METHOD target", lines "name: value" up to an empty line, and the body. Each gets an answer that
+// a client can read, and none is the registry's own fault.
+#include <google/protobuf/stubs/logging.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "lib/base/status.h"
+#include "schema-registry/rest.h"
+#include "schema-registry/testing/fake_log.h"
+
+namespace {
+
+using namespace tocsin::registry;  // NOLINT(google-build-using-namespace): a program of one file
+
+void Require(bool holds) {
+  if (!holds) std::abort();
+}
+
+std::string_view Cut(std::string_view& text, std::string_view separator) {
+  const std::size_t end = text.find(separator);
+  const std::string_view part = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + separator.size());
+  return part;
+}
+
+tocsin::http::Request ReadRequest(std::string_view text) {
+  tocsin::http::Request request;
+  request.headers.Set("authorization", "Bearer writes");
+  std::string_view line = Cut(text, "\n");
+  request.method = std::string(Cut(line, " "));
+  request.path = std::string(Cut(line, "?"));
+  request.query = tocsin::http::ParseQuery(line);
+  for (line = Cut(text, "\n"); !line.empty(); line = Cut(text, "\n")) {
+    const std::string_view name = Cut(line, ": ");
+    request.headers.Set(name, line);
+  }
+  request.body = std::string(text);
+  return request;
+}
+
+void CheckAnswer(const tocsin::http::Response& response) {
+  Require(response.status >= 200 && response.status < 500);
+  Require(response.headers.Get("content-type").has_value());
+  if (response.status < 400) return;
+  const auto body = nlohmann::json::parse(response.body, nullptr, /*allow_exceptions=*/false);
+  Require(body.is_object() && body.contains("error_code") && body["error_code"].is_number() &&
+          body.contains("message") && !body["message"].get<std::string>().empty());
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const bool quiet = google::protobuf::SetLogHandler(nullptr) != nullptr;
+  static_cast<void>(quiet);
+  FakeTopic topic;
+  FakeLog log(topic);
+  RegistryOptions options;
+  options.limits.max_text_bytes = 4096;
+  Registry registry(log, tocsin::Clock::Real(), options);
+  const RestApi rest(registry,
+                     [](std::string_view token) -> absl::StatusOr<tocsin::auth::Principal> {
+                       if (token != "writes") return tocsin::Unauthenticated("not a token");
+                       return tocsin::auth::Principal{"w", {tocsin::auth::Role::ROLE_SCHEMA_WRITE}};
+                     });
+  registry.Start();
+  std::string_view input(reinterpret_cast<const char*>(data), size);
+  for (int requests = 0; !input.empty() && requests < 16; ++requests) {
+    CheckAnswer(rest.Handle(ReadRequest(Cut(input, std::string_view("\0", 1)))));
+  }
+  registry.Stop();
+  return 0;
+}
