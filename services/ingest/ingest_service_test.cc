@@ -259,20 +259,20 @@ TEST_F(IngestServiceTest, NothingOvertakesAnEventWhoseSchemaCouldNotBeRead) {
     }
     return first_copies;
   };
-  schemas_.MissAfter(3);
+  ingest_->schemas.MissAfter(3);
   EXPECT_THAT(PublishBatch(events).status,
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("with the same ids")));
-  ASSERT_THAT(producer_->Flush(std::chrono::seconds(5)), IsOk());
+  ASSERT_THAT(ingest_->producer->Flush(std::chrono::seconds(5)), IsOk());
   EXPECT_THAT(logged(), ElementsAre("e0", "e1", "e2"));
   ASSERT_THAT(PublishBatch(events).status, IsOk());
   EXPECT_EQ(logged(), ids);
 
   // And by a stream, which ends there.
   const auto context = Context();
-  auto stream = stub_->PublishStream(context.get());
+  auto stream = ingest_->stub->PublishStream(context.get());
   v1::PublishStreamRequest request;
   for (int i = 10; i < 13; ++i) *request.add_events() = AlertEvent(Concat("e", i), Field(1, "X"));
-  schemas_.MissAfter(1);
+  ingest_->schemas.MissAfter(1);
   ASSERT_TRUE(stream->Write(request));
   v1::PublishStreamResponse response;
   ASSERT_TRUE(stream->Read(&response));
