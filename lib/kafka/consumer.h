@@ -41,6 +41,10 @@ struct ConsumerOptions {
   std::size_t max_batch = 1'000;
   // Bound of what is fetched ahead, in all.
   std::size_t max_buffered_bytes = 32U << 20;
+  // The longest that Commit and Close wait for a broker that does not answer. A process that must
+  // stop within a time gives a part of that time to each.
+  std::chrono::milliseconds commit_timeout{10'000};
+  std::chrono::milliseconds close_timeout{10'000};
 };
 
 struct AssignedPartition {
@@ -136,13 +140,17 @@ class Consumer {
   // for pending transactional offsets to be decided. UNAVAILABLE / DEADLINE_EXCEEDED: try again.
   virtual absl::StatusOr<Offsets> Committed(const std::vector<TopicPartition>& partitions,
                                             std::chrono::milliseconds timeout) = 0;
-  // Synchronous. ABORTED: a rebalance is under way or took the partition away: the records will be
-  // read again by whoever owns it then. UNAVAILABLE: try again.
+  // Synchronous, at most `commit_timeout`. ABORTED: a rebalance is under way or took the partition
+  // away: the records will be read again by whoever owns it then. UNAVAILABLE / DEADLINE_EXCEEDED:
+  // try again.
   virtual absl::Status Commit(const Offsets& next) = 0;
 
   // Fetch it anew for each use: the generation changes without a callback. FAILED_PRECONDITION
   // while this consumer is not a member with an assignment.
   virtual absl::StatusOr<GroupMetadata> CurrentGroupMetadata() = 0;
+
+  // OK when a broker answers within `timeout`: for readiness. Any thread. UNAVAILABLE otherwise.
+  virtual absl::Status Probe(std::chrono::milliseconds timeout) = 0;
 
   // Asks the partition's leader, so OK also proves that the broker answers. kReadCommitted: the
   // last stable offset; kReadUncommitted: the high watermark. Any thread. UNAVAILABLE /
@@ -155,8 +163,9 @@ class Consumer {
                                                             std::chrono::milliseconds timeout) = 0;
 
   // Stops reading: calls OnRevoked (or OnLost) for what is assigned. With an instance id the place
-  // in the group is kept until the session times out; else the group is left. Idempotent. At most
-  // about 10 s when the broker does not answer.
+  // in the group is kept until the session times out; else the group is left, where a broker
+  // answers. Idempotent. At most about `close_timeout`; the destructor waits besides for the answer
+  // to a commit under way, which comes or times out within 6 s of its sending.
   virtual void Close() = 0;
 };
 

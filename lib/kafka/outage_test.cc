@@ -11,6 +11,7 @@
 #include "lib/base/testing/status_matchers.h"
 #include "lib/kafka/consumer.h"
 #include "lib/kafka/producer.h"
+#include "lib/kafka/read_loop.h"
 #include "lib/kafka/testing/broker.h"
 #include "lib/kafka/transactional_producer.h"
 
@@ -186,6 +187,69 @@ TEST(OutageTest, ACommitThatAFrozenBrokerDelaysLeavesDoubtAndANewProducerGoesOn)
   ASSERT_THAT(producer->Produce({.topic = topic, .value = "w"}).status, IsOk());
   EXPECT_THAT(producer->Commit().status, IsOk());
   EXPECT_FALSE(producer->outcome_indefinite()) << producer->indefinite_reason();
+}
+
+TEST(OutageTest, AMemberClosesInItsTimeWhileTheBrokerStandsStill) {
+  const std::string topic = UniqueTopic("outage");
+  auto consumer = MakeConsumer(
+      {.connection = BrokerConnection(), .group = UniqueName("group"), .close_timeout = kShort});
+  ASSERT_THAT(consumer, IsOk());
+  ASSERT_THAT((*consumer)->Subscribe({topic}, nullptr), IsOk());
+  const SteadyTime deadline = Clock::Real().SteadyNow() + kPatience;
+  while ((*consumer)->Assignment().empty() && Clock::Real().SteadyNow() < deadline) {
+    (*consumer)->Poll(milliseconds(100));
+  }
+  const FrozenBroker frozen;
+  const SteadyTime start = Clock::Real().SteadyNow();
+  (*consumer)->Close();
+  consumer->reset();
+  EXPECT_LT(Clock::Real().SteadyNow() - start, kShort + seconds(1));
+}
+
+TEST(OutageTest, AReadLoopSaysThatTheBrokerStandsStillAndThatItAnswersAgain) {
+  struct Reader final : LogReader {
+    TopicPartition where;
+    std::vector<std::string> read;
+    absl::StatusOr<std::chrono::nanoseconds> Attach(Consumer& consumer, RebalanceListener&,
+                                                    bool) override {
+      const absl::Status assigned = consumer.Assign({{where, 0}});
+      if (!assigned.ok()) return assigned;
+      return kOnce;
+    }
+    absl::Status Take(Consumer&, const Batch& batch) override {
+      for (const Record& record : batch.records) read.push_back(*record.value);
+      return absl::OkStatus();
+    }
+    void OnMoved(const TopicPartition&, std::optional<std::int64_t>, std::int64_t) override {
+      ADD_FAILURE() << "nothing is gone";
+    }
+  };
+  Reader reader;
+  reader.where = {UniqueTopic("outage"), 0};
+  ReadLoop loop(reader, [] { return MakeConsumer({.connection = BrokerConnection()}); },
+                {.name = "test", .question = kShort});
+  auto producer = MakeProducer({.connection = BrokerConnection()});
+  ASSERT_THAT(producer, IsOk());
+  const auto step_until = [&](const std::function<bool(const absl::Status&)>& done) {
+    const SteadyTime deadline = Clock::Real().SteadyNow() + kPatience;
+    while (!done(loop.Step()) && Clock::Real().SteadyNow() < deadline) continue;
+    EXPECT_LT(Clock::Real().SteadyNow(), deadline);
+  };
+  const auto produce = [&](const std::string& value) {
+    ASSERT_THAT((*producer)->Produce({.topic = reader.where.topic, .value = value}, nullptr),
+                IsOk());
+  };
+  produce("before");
+  step_until([&](const absl::Status& state) { return state.ok() && reader.read.size() == 1; });
+  {
+    const FrozenBroker frozen;
+    // The client notices when its requests time out; from then on it is not taken back.
+    step_until([](const absl::Status& state) { return !state.ok(); });
+    for (int i = 0; i < 5; ++i) EXPECT_FALSE(loop.Step().ok());
+  }
+  step_until([](const absl::Status& state) { return state.ok(); });
+  produce("after");
+  step_until([&](const absl::Status& state) { return state.ok() && reader.read.size() == 2; });
 }
 
 TEST(OutageTest, AMemberWhoseSessionExpiredLosesItsPartitionsAndJoinsAgain) {

@@ -25,9 +25,8 @@ using std::chrono::milliseconds;
 
 // Offsets that are pending in somebody's transaction are waited for; the next Poll goes on waiting.
 constexpr milliseconds kCommittedTimeout{1'000};
-constexpr milliseconds kCommitTimeout{10'000};
 constexpr milliseconds kSeekTimeout{5'000};
-constexpr milliseconds kCloseTimeout{10'000};
+constexpr milliseconds kGoodByeProbe{1'000};
 constexpr milliseconds kNoTime{0};
 
 // A client that only asks for offsets, under the isolation that the consumer itself does not have:
@@ -228,7 +227,8 @@ class RdConsumer final : public Consumer {
     const QueuePtr queue(rd_kafka_queue_new(handle_));
     TOCSIN_RETURN_IF_ERROR(internal::StatusOf(
         rd_kafka_commit_queue(handle_, list.get(), queue.get(), nullptr, nullptr), what));
-    const EventPtr event(rd_kafka_queue_poll(queue.get(), internal::Milliseconds(kCommitTimeout)));
+    const EventPtr event(
+        rd_kafka_queue_poll(queue.get(), internal::Milliseconds(options_.commit_timeout)));
     if (event == nullptr) return DeadlineExceeded(Concat(what, ": kafka does not answer"));
     TOCSIN_RETURN_IF_ERROR(internal::StatusOf(rd_kafka_event_error(event.get()), what));
     const rd_kafka_topic_partition_list_t* result =
@@ -260,6 +260,10 @@ class RdConsumer final : public Consumer {
     return copy;
   }
 
+  absl::Status Probe(milliseconds timeout) override {
+    return internal::ProbeCluster(handle_, timeout);
+  }
+
   absl::StatusOr<std::int64_t> QueryEndOffset(const TopicPartition& where, Isolation isolation,
                                               milliseconds timeout) override {
     return isolation == options_.isolation
@@ -276,10 +280,17 @@ class RdConsumer final : public Consumer {
     if (closed_ || handle_ == nullptr) return;
     closed_ = true;
     pending_assignment_.reset();
+    // librdkafka waits 5 s for the answer to its good-bye, in the destructor if not before. So a
+    // group is left in good order only where somebody answers; else the session ends by itself.
+    const milliseconds patience = std::min(options_.close_timeout / 2, kGoodByeProbe);
+    if (mode_ == Mode::kSubscribed && !Probe(patience).ok()) {
+      TakeAway(rd_kafka_assignment_lost(handle_) != 0);
+      return;
+    }
     const QueuePtr queue(rd_kafka_queue_new(handle_));
     const ErrorPtr error(rd_kafka_consumer_close_queue(handle_, queue.get()));
     if (error == nullptr) {
-      const SteadyTime deadline = Clock::Real().SteadyNow() + kCloseTimeout;
+      const SteadyTime deadline = Clock::Real().SteadyNow() + options_.close_timeout;
       // What is left of fetched records comes through this queue too, and goes.
       while (rd_kafka_consumer_closed(handle_) == 0 && Clock::Real().SteadyNow() < deadline) {
         const EventPtr event(rd_kafka_queue_poll(queue.get(), 50));
@@ -412,11 +423,10 @@ class RdConsumer final : public Consumer {
       const bool lost = rd_kafka_assignment_lost(client) != 0;
       if (pending_assignment_.has_value()) {
         pending_assignment_.reset();  // the listener never heard of it
-      } else if (member_ && listener_ != nullptr) {
-        const std::vector<TopicPartition> gone = Assignment();
-        lost ? listener_->OnLost(gone) : listener_->OnRevoked(gone);
+        Forget();
+      } else {
+        TakeAway(lost);
       }
-      Forget();
       rd_kafka_assign(client, nullptr);
     }
     rd_kafka_yield(client);
@@ -454,6 +464,14 @@ class RdConsumer final : public Consumer {
     }
     member_ = true;
     if (listener_ != nullptr) listener_->OnAssigned(assigned);
+  }
+
+  void TakeAway(bool lost) {
+    if (member_ && listener_ != nullptr) {
+      const std::vector<TopicPartition> gone = Assignment();
+      lost ? listener_->OnLost(gone) : listener_->OnRevoked(gone);
+    }
+    Forget();
   }
 
   void Forget() {

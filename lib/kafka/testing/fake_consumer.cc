@@ -132,6 +132,11 @@ class FakeConsumer final : public Consumer {
     return GroupMetadata{options_.group, std::to_string(generation_)};
   }
 
+  absl::Status Probe(milliseconds) override {
+    MutexLock lock(state_->mutex);
+    return state_->TakeStatus(Step::kProbe);
+  }
+
   absl::StatusOr<std::int64_t> QueryEndOffset(const TopicPartition& where, Isolation isolation,
                                               milliseconds) override {
     MutexLock lock(state_->mutex);
