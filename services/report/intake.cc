@@ -14,7 +14,8 @@ namespace tocsin::report {
 namespace {
 using std::chrono::milliseconds;
 
-constexpr milliseconds kAdminTimeout{5'000};
+// Of one question; a stop waits for it.
+constexpr milliseconds kQuestion{2'000};
 
 telemetry::Counter Records(std::string_view topic, std::string_view outcome) {
   return telemetry::GetCounter("tocsin_report_records_total", "Records read, by topic and outcome.",
@@ -71,16 +72,20 @@ absl::StatusOr<Arrival> Decode(const kafka::Record& record, const Topics& topics
   return InvalidArgument(Concat("report does not read ", record.topic));
 }
 
-Intake::Intake(kafka::Consumer& consumer, kafka::Admin& admin, ReportStore& store, Told told,
-               IntakeOptions options)
-    : consumer_(consumer),
-      admin_(admin),
+Intake::Intake(kafka::ReadLoop::MakeConsumer make_consumer, kafka::Admin& admin, ReportStore& store,
+               Told told, IntakeOptions options)
+    : admin_(admin),
       store_(store),
       told_(std::move(told)),
       options_(std::move(options)),
       topics_{options_.topics.detections, options_.topics.incidents, options_.topics.activity},
       seconds_(telemetry::GetHistogram("tocsin_report_apply_seconds",
-                                       "Storing one batch of records and its offsets.")) {
+                                       "Storing one batch of records and its offsets.")),
+      loop_(*this, std::move(make_consumer),
+            {.name = "report's topics",
+             .poll = options_.poll,
+             .retry = options_.retry,
+             .question = kQuestion}) {
   for (const std::string& topic : topics_) {
     applied_.emplace(topic, Records(topic, "applied"));
     invalid_.emplace(topic, Records(topic, "invalid"));
@@ -90,7 +95,10 @@ Intake::Intake(kafka::Consumer& consumer, kafka::Admin& admin, ReportStore& stor
 Intake::~Intake() { Stop(); }
 
 void Intake::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    loop_.Run([this](std::chrono::nanoseconds pause) { return stop_.WaitFor(pause); });
+    loop_.Close();
+  });
 }
 
 void Intake::Stop() {
@@ -98,38 +106,12 @@ void Intake::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Intake::Run() {
-  bool failing = false;
-  while (!stop_.stopped()) {
-    const absl::Status done = RunOnce();
-    told_(done);
-    if (!done.ok() && !failing) telemetry::LogWarning("reading has stopped", {{"error", done}});
-    if (done.ok() && failing) telemetry::LogInfo("reading goes on");
-    failing = !done.ok();
-    if (failing) stop_.WaitFor(options_.retry);
-  }
-}
-
-absl::Status Intake::RunOnce() {
-  const auto now = std::chrono::steady_clock::now();
-  if (assigned_ == 0 || now - assigned_at_ > options_.refresh) {
-    TOCSIN_RETURN_IF_ERROR(AssignPartitions());
-    assigned_at_ = now;
-  }
-  if (in_hand_.empty()) in_hand_ = consumer_.Poll(options_.poll);
-  // First what was read: an error may move the position.
-  TOCSIN_RETURN_IF_ERROR(StoreBatch(in_hand_));
-  const kafka::Batch batch = std::exchange(in_hand_, {});
-  // Each comes once: none may be left aside because of another.
-  absl::Status first;
-  for (const kafka::PollError& error : batch.errors) first.Update(Handle(error));
-  return first;
-}
-
-absl::Status Intake::AssignPartitions() {
+absl::StatusOr<std::chrono::nanoseconds> Intake::Attach(kafka::Consumer& consumer,
+                                                        kafka::RebalanceListener& /*listener*/,
+                                                        bool fresh) {
   std::vector<kafka::TopicPartition> partitions;
   for (const std::string& topic : topics_) {
-    const auto count = admin_.PartitionCount(topic, kAdminTimeout);
+    const auto count = admin_.PartitionCount(topic, kQuestion);
     if (count.status().code() == absl::StatusCode::kNotFound) {
       return Unavailable(
           Concat("the topic ", topic, " does not exist in Kafka. Create it: tocsin topics apply"));
@@ -140,7 +122,7 @@ absl::Status Intake::AssignPartitions() {
     }
   }
   // Partitions are never fewer; when there are as many as before, what is being read is right.
-  if (partitions.size() == assigned_) return absl::OkStatus();
+  if (!fresh && partitions.size() == assigned_) return options_.refresh;
   TOCSIN_ASSIGN_OR_RETURN(const kafka::Offsets stored, store_.Offsets());
   kafka::Offsets from;
   for (const kafka::TopicPartition& partition : partitions) {
@@ -149,44 +131,33 @@ absl::Status Intake::AssignPartitions() {
       from[partition] = known->second;
       continue;
     }
-    TOCSIN_ASSIGN_OR_RETURN(from[partition],
-                            consumer_.QueryBeginningOffset(partition, kAdminTimeout));
+    TOCSIN_ASSIGN_OR_RETURN(from[partition], consumer.QueryBeginningOffset(partition, kQuestion));
   }
-  TOCSIN_RETURN_IF_ERROR(consumer_.Assign(from));
+  TOCSIN_RETURN_IF_ERROR(consumer.Assign(from));
   telemetry::LogInfo("reading from the database's offsets",
                      {{"partitions", partitions.size()}, {"known", stored.size()}});
   assigned_ = partitions.size();
-  return absl::OkStatus();
+  return options_.refresh;
 }
 
-absl::Status Intake::Handle(const kafka::PollError& error) {
-  if (error.fatal) {
-    assigned_ = 0;
-    return error.status;
-  }
-  if (error.status.code() == absl::StatusCode::kOutOfRange && error.where.has_value()) {
-    // What lay between is gone from the log (retention), or the topic was made anew. Say so, and
-    // read what there is: everything is applied by its id, so nothing counts twice.
-    TOCSIN_ASSIGN_OR_RETURN(const std::int64_t beginning,
-                            consumer_.QueryBeginningOffset(*error.where, kAdminTimeout));
-    telemetry::LogError(
-        "the log does not hold the position of the database any more; what lay between is missing "
-        "in the reports",
-        {{"partition", kafka::Describe(*error.where)},
-         {"position", consumer_.Position(*error.where).value_or(-1)},
-         {"beginning", beginning}});
-    return consumer_.Seek(*error.where, beginning);
-  }
-  return error.where.has_value() ? Annotate(error.status, kafka::Describe(*error.where))
-                                 : error.status;
+void Intake::OnMoved(const kafka::TopicPartition& where, std::optional<std::int64_t> position,
+                     std::int64_t beginning) {
+  // What is read again is applied by its id, so nothing counts twice.
+  telemetry::LogError(
+      "the log does not hold the position of the database any more; what lay between is missing in "
+      "the reports",
+      {{"partition", kafka::Describe(where)},
+       {"position", position.value_or(-1)},
+       {"beginning", beginning}});
 }
 
-absl::Status Intake::StoreBatch(const kafka::Batch& batch) {
+absl::Status Intake::Take(kafka::Consumer& /*consumer*/, const kafka::Batch& batch) {
   if (batch.records.empty()) return absl::OkStatus();
   const auto start = std::chrono::steady_clock::now();
   std::vector<Arrival> arrivals;
   std::vector<telemetry::Span> spans;
   std::map<std::string, int> applied;
+  std::map<std::string, int> invalid;
   kafka::Offsets next;
   for (const kafka::Record& record : batch.records) {
     next[record.where()] = record.offset + 1;
@@ -199,7 +170,7 @@ absl::Status Intake::StoreBatch(const kafka::Batch& batch) {
       ++applied[record.topic];
     } else {
       span.SetStatus(arrival.status());
-      invalid_.at(record.topic).Increment();
+      ++invalid[record.topic];
       telemetry::LogError("a record cannot be read and is left out",
                           {{"partition", kafka::Describe(record.where())},
                            {"offset", record.offset},
@@ -216,6 +187,7 @@ absl::Status Intake::StoreBatch(const kafka::Batch& batch) {
     return Annotate(stored, "a batch of records cannot be stored");
   }
   for (const auto& [topic, count] : applied) applied_.at(topic).Increment(count);
+  for (const auto& [topic, count] : invalid) invalid_.at(topic).Increment(count);
   seconds_.Observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return absl::OkStatus();
 }

@@ -4,15 +4,18 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/base/backoff.h"
 #include "lib/base/stop_signal.h"
 #include "lib/kafka/admin.h"
 #include "lib/kafka/consumer.h"
+#include "lib/kafka/read_loop.h"
 #include "lib/telemetry/metrics.h"
 #include "services/report/io.h"
 #include "services/report/report_store.h"
@@ -27,36 +30,43 @@ struct IntakeOptions {
   Topics topics = {};
   std::chrono::milliseconds poll{500};
   // Between attempts while Kafka or the database does not answer.
-  std::chrono::milliseconds retry{1'000};
+  BackoffOptions retry{.initial = std::chrono::milliseconds(100),
+                       .maximum = std::chrono::milliseconds(2'000)};
   // How often partitions are counted anew.
   std::chrono::seconds refresh{60};
 };
 
-class Intake {
+class Intake final : private kafka::LogReader {
  public:
   // Told at each step whether the topics are there and being read; from the intake's thread.
   using Told = std::function<void(const absl::Status&)>;
 
-  Intake(kafka::Consumer& consumer, kafka::Admin& admin, ReportStore& store, Told told,
-         IntakeOptions options = {});
+  // `make_consumer` makes one without a group, read_committed; again when one is of no use any
+  // more. All references must outlive the intake.
+  Intake(kafka::ReadLoop::MakeConsumer make_consumer, kafka::Admin& admin, ReportStore& store,
+         Told told, IntakeOptions options = {});
   // Calls Stop.
-  ~Intake();
+  ~Intake() override;
 
   void Start();
-  // Ends after the batch in hand, at most about 10 s when Kafka does not answer. Idempotent.
+  // Does not block; Stop then has less to wait for.
+  void BeginStop() { stop_.Stop(); }
+  // Ends after the batch in hand, at most about 4 s when Kafka does not answer. Idempotent.
   void Stop();
 
-  // One round, for tests that need no thread: assigns where that is due, polls, stores. An error
-  // has changed nothing, and the round is to be repeated.
-  absl::Status RunOnce();
+  // One round, for tests that need no thread. An error has changed nothing, or is about a part of
+  // the topics; the round is to be repeated.
+  absl::Status RunOnce() { return loop_.Step(); }
 
  private:
-  void Run();
-  absl::Status AssignPartitions();
-  absl::Status Handle(const kafka::PollError& error);
-  absl::Status StoreBatch(const kafka::Batch& batch);
+  absl::StatusOr<std::chrono::nanoseconds> Attach(kafka::Consumer& consumer,
+                                                  kafka::RebalanceListener& listener,
+                                                  bool fresh) override;
+  absl::Status Take(kafka::Consumer& consumer, const kafka::Batch& batch) override;
+  void OnMoved(const kafka::TopicPartition& where, std::optional<std::int64_t> position,
+               std::int64_t beginning) override;
+  void OnState(const absl::Status& state) override { told_(state); }
 
-  kafka::Consumer& consumer_;
   kafka::Admin& admin_;
   ReportStore& store_;
   const Told told_;
@@ -66,9 +76,7 @@ class Intake {
   std::map<std::string, telemetry::Counter> invalid_;
   telemetry::Histogram seconds_;
   std::size_t assigned_ = 0;
-  std::chrono::steady_clock::time_point assigned_at_;
-  // What has been polled and could not be stored yet.
-  kafka::Batch in_hand_;
+  kafka::ReadLoop loop_;
   StopSignal stop_;
   std::thread thread_;
 };

@@ -31,15 +31,19 @@ class IntakeTest : public ::testing::Test {
   // A new process on the same file.
   void Restart() {
     intake_.reset();
-    consumer_.reset();
     store_.Reopen();
-    kafka::ConsumerOptions options;
-    options.isolation = kafka::Isolation::kReadCommitted;
-    consumer_ = kafka_.MakeConsumer(options);
     admin_ = kafka_.MakeAdmin();
     intake_ = std::make_unique<Intake>(
-        *consumer_, *admin_, *store_, [](const absl::Status&) {},
-        IntakeOptions{.poll = std::chrono::milliseconds(0)});
+        Consumers(kafka_), *admin_, *store_, [](const absl::Status&) {},
+        IntakeOptions{.poll = std::chrono::milliseconds(0),
+                      .retry = {.initial = std::chrono::milliseconds(0),
+                                .maximum = std::chrono::milliseconds(0)},
+                      .refresh = std::chrono::seconds(0)});
+  }
+  static kafka::ReadLoop::MakeConsumer Consumers(FakeKafka& kafka) {
+    return [&kafka]() -> absl::StatusOr<std::unique_ptr<kafka::Consumer>> {
+      return kafka.MakeConsumer({.isolation = kafka::Isolation::kReadCommitted});
+    };
   }
   absl::Status RunRounds(int rounds = 5) {
     for (int i = 0; i < rounds; ++i) TOCSIN_RETURN_IF_ERROR(intake_->RunOnce());
@@ -63,7 +67,6 @@ class IntakeTest : public ::testing::Test {
 
   FakeKafka kafka_;
   TemporaryStore store_;
-  std::unique_ptr<kafka::Consumer> consumer_;
   std::unique_ptr<kafka::Admin> admin_;
   std::unique_ptr<Intake> intake_;
 };
@@ -164,6 +167,21 @@ TEST_F(IntakeTest, OneErrorDoesNotHideAnother) {
   EXPECT_THAT(store_->GetIncident("i2"), IsOk());
 }
 
+TEST_F(IntakeTest, WhenKafkaIsAwayJustAsThePositionIsGoneTheRestIsReadAllTheSame) {
+  for (int i = 0; i < 10; ++i) kafka_.Append(DetectionRecord(Concat("d", i), i));
+  ASSERT_THAT(RunRounds(), IsOk());
+  for (int i = 10; i < 20; ++i) kafka_.Append(DetectionRecord(Concat("d", i), i));
+  for (int partition = 0; partition < 2; ++partition) {
+    const kafka::TopicPartition where{"detections", partition};
+    if (kafka_.EndOffset(where) > 15) kafka_.DeleteBefore(where, 15);
+  }
+  kafka_.FailNext(FakeKafka::Step::kQueryOffset, {.status = absl::UnavailableError("cut")}, 3);
+  EXPECT_THAT(RunRounds(), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("cut")));
+  for (int i = 0; i < 5; ++i) static_cast<void>(RunRounds());
+  EXPECT_THAT(RunRounds(), IsOk());
+  EXPECT_EQ(Detections(), 15);
+}
+
 TEST_F(IntakeTest, ALostDatabaseIsBuiltAgainFromTheLog) {
   kafka_.Append(DetectionRecord("d1", 0));
   kafka_.Append(IncidentRecord("i1", 1, 0));
@@ -178,9 +196,8 @@ TEST_F(IntakeTest, ALostDatabaseIsBuiltAgainFromTheLog) {
 
 TEST_F(IntakeTest, SaysWhatIsMissing) {
   FakeKafka empty;
-  auto consumer = empty.MakeConsumer({});
   auto admin = empty.MakeAdmin();
-  Intake intake(*consumer, *admin, *store_, [](const absl::Status&) {});
+  Intake intake(Consumers(empty), *admin, *store_, [](const absl::Status&) {});
   EXPECT_THAT(intake.RunOnce(),
               StatusIs(absl::StatusCode::kUnavailable,
                        AllOf(HasSubstr("detections does not exist"), HasSubstr("topics apply"))));

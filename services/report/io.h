@@ -12,8 +12,8 @@
 #include "lib/base/clock.h"
 #include "lib/events/registry_client.h"
 #include "lib/kafka/admin.h"
-#include "lib/kafka/consumer.h"
 #include "lib/kafka/producer.h"
+#include "lib/kafka/read_loop.h"
 #include "lib/sql/database.h"
 
 namespace tocsin::report {
@@ -28,8 +28,8 @@ struct Topics {
 // Borrowed; must outlive what is built on it.
 struct Io {
   sql::Database& database;
-  // Without a group, read_committed. Used by the intake's thread alone.
-  kafka::Consumer& consumer;
+  // Makes one without a group, read_committed.
+  kafka::ReadLoop::MakeConsumer make_consumer;
   kafka::Admin& admin;
   // With an infinite message timeout.
   kafka::Producer& producer;

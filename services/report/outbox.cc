@@ -40,12 +40,16 @@ void Outbox::Wake() {
   shared_->changed.NotifyAll();
 }
 
-void Outbox::Stop() {
+void Outbox::BeginStop() {
   {
     MutexLock lock(shared_->mutex);
     shared_->stopped = true;
   }
   shared_->changed.NotifyAll();
+}
+
+void Outbox::Stop() {
+  BeginStop();
   if (thread_.joinable()) thread_.join();
 }
 

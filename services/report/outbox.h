@@ -35,6 +35,8 @@ class Outbox {
   void Start();
   // There is something to send. Any thread.
   void Wake();
+  // Does not block; Stop then has less to wait for.
+  void BeginStop();
   // At most one call to the registry; what is not confirmed stays in the database for the next
   // start. Idempotent.
   void Stop();

@@ -37,22 +37,15 @@ TEST(ReportKafkaTest, EachRecordTakesEffectOnceOverManyRestarts) {
   constexpr int kTransactions = 40;
   int committed = 0;
   TemporaryStore store;
-  std::unique_ptr<kafka::Consumer> consumer;
   std::unique_ptr<Intake> intake;
   auto admin = kafka::MakeAdmin(BrokerConnection());
   ASSERT_THAT(admin, IsOk());
   const auto restart = [&] {
     intake.reset();
-    consumer.reset();
     store.Reopen();
-    kafka::ConsumerOptions options;
-    options.connection = BrokerConnection();
-    options.max_batch = 7;
-    auto made = kafka::MakeConsumer(options);
-    ASSERT_THAT(made, IsOk());
-    consumer = *std::move(made);
     intake = std::make_unique<Intake>(
-        *consumer, **admin, *store, [](const absl::Status&) {},
+        [] { return kafka::MakeConsumer({.connection = BrokerConnection(), .max_batch = 7}); },
+        **admin, *store, [](const absl::Status&) {},
         IntakeOptions{.topics = topics, .poll = std::chrono::milliseconds(50)});
   };
   restart();

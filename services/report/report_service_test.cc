@@ -166,10 +166,12 @@ TEST_F(ReportServiceTest, ActivitiesComeBackAndAreAppliedOnce) {
   const auto answer = Acknowledge("maria");
   ASSERT_THAT(answer, IsOk());
   AwaitActivities(1);
-  auto consumer = kafka_.MakeConsumer({});
   auto admin = kafka_.MakeAdmin();
   Intake intake(
-      *consumer, *admin, *store_, [](const absl::Status&) {},
+      [this]() -> absl::StatusOr<std::unique_ptr<kafka::Consumer>> {
+        return kafka_.MakeConsumer({});
+      },
+      *admin, *store_, [](const absl::Status&) {},
       IntakeOptions{.poll = std::chrono::milliseconds(0)});
   for (int i = 0; i < 5; ++i) ASSERT_THAT(intake.RunOnce(), IsOk());
   const auto incident = store_->GetIncident("i1");

@@ -24,11 +24,12 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kProbeTimeout{2'000};
 constexpr milliseconds kProbePause{1'000};
+constexpr milliseconds kCloseTimeout{1'000};
 
 // What the world consists of; destroyed after all that borrows it.
 struct World {
   std::unique_ptr<sql::Database> database;
-  std::unique_ptr<kafka::Consumer> consumer;
+  kafka::ReadLoop::MakeConsumer make_consumer;
   std::unique_ptr<kafka::Admin> admin;
   std::unique_ptr<events::RegistryClient> registry;
   std::unique_ptr<kafka::Producer> producer;
@@ -40,7 +41,7 @@ class ReportProcess final : public process::Component {
       : world_(std::move(world)),
         store_(std::move(store)),
         readiness_(runtime.readiness()),
-        intake_(*world_.consumer, *world_.admin, *store_,
+        intake_(world_.make_consumer, *world_.admin, *store_,
                 [this](const absl::Status& status) { Report("topics", status); }),
         outbox_(*store_, *world_.producer, *world_.registry),
         service_(*store_, [this] { outbox_.Wake(); }) {
@@ -58,9 +59,11 @@ class ReportProcess final : public process::Component {
 
   ~ReportProcess() override { End(); }
 
+  // Reading and sending end while the last calls do.
+  void Drain() override { BeginEnd(); }
+
   absl::Status Stop(SteadyTime /*deadline*/) override {
     End();
-    world_.consumer->Close();
     return absl::OkStatus();
   }
 
@@ -72,8 +75,13 @@ class ReportProcess final : public process::Component {
       readiness_.NotMet(condition, Message(status));
     }
   }
-  void End() {
+  void BeginEnd() {
     stop_.Stop();
+    intake_.BeginStop();
+    outbox_.BeginStop();
+  }
+  void End() {
+    BeginEnd();
     outbox_.Stop();
     intake_.Stop();
     if (monitor_.joinable()) monitor_.join();
@@ -113,7 +121,8 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(const v1::ReportConfig&
   kafka::ConsumerOptions consumer;
   consumer.connection = connection;
   consumer.isolation = kafka::Isolation::kReadCommitted;
-  TOCSIN_ASSIGN_OR_RETURN(world.consumer, kafka::MakeConsumer(std::move(consumer)));
+  consumer.close_timeout = kCloseTimeout;
+  world.make_consumer = [consumer] { return kafka::MakeConsumer(consumer); };
   TOCSIN_ASSIGN_OR_RETURN(world.admin, kafka::MakeAdmin(connection));
   kafka::ProducerOptions producer;
   producer.connection = connection;
