@@ -208,6 +208,8 @@ class Gateway final : public process::Component {
 
   absl::Status Stop(SteadyTime deadline) override {
     Drain();
+    tail_.BeginStop();
+    replayer_.BeginStop();
     if (server_ != nullptr) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
           deadline - std::chrono::steady_clock::now());

@@ -16,10 +16,11 @@ namespace tocsin::gateway {
 namespace {
 
 constexpr std::chrono::milliseconds kPoll{200};
-constexpr std::chrono::milliseconds kAsk{3'000};
+// Of one question; a stop waits for it.
+constexpr std::chrono::milliseconds kAsk{2'000};
 // Between looks at the cluster's topics, which also prove that it answers.
-constexpr std::chrono::seconds kDiscovery{5};
-constexpr std::chrono::seconds kDiscoveryWhileMissing{1};
+constexpr std::chrono::nanoseconds kDiscovery = std::chrono::seconds(5);
+constexpr std::chrono::nanoseconds kDiscoveryWhileMissing = std::chrono::seconds(1);
 
 // One chunk; how many are kept for others who ask for the same; partitions read at once.
 constexpr std::size_t kChunkBytes = 256 << 10;
@@ -63,55 +64,35 @@ LogTail::LogTail(LogStore& store, kafka::Admin& admin, ConsumerFactory make_cons
                  Callbacks callbacks, const Clock& clock)
     : store_(store),
       admin_(admin),
-      make_consumer_(std::move(make_consumer)),
       callbacks_(std::move(callbacks)),
-      clock_(clock) {}
+      loop_(*this, std::move(make_consumer),
+            {.name = "the live log", .poll = kPoll, .question = kAsk}, clock) {}
 
 LogTail::~LogTail() { Stop(); }
 
 void LogTail::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    loop_.Run([this](std::chrono::nanoseconds pause) { return stop_.WaitFor(pause); });
+    loop_.Close();
+  });
 }
 
 void LogTail::Stop() {
-  stopping_ = true;
+  stop_.Stop();
   if (thread_.joinable()) thread_.join();
 }
 
-void LogTail::Run() {
-  SteadyTime next_discovery = clock_.SteadyNow();
-  while (!stopping_) {
-    if (clock_.SteadyNow() >= next_discovery) {
-      const absl::Status status = Discover();
-      callbacks_.health(status);
-      next_discovery = clock_.SteadyNow() +
-                       (status.ok() && !missing_topics_ ? kDiscovery : kDiscoveryWhileMissing);
-    }
-    if (consumer_ == nullptr || !assigned_) {
-      // Nothing to read yet. The admin's own waits keep this from spinning; a short one is added
-      // for errors that come at once.
-      Mutex mutex;
-      CondVar never;
-      MutexLock lock(mutex);
-      never.WaitFor(mutex, kPoll);
-      continue;
-    }
-    OnBatch(consumer_->Poll(kPoll));
-  }
-  if (consumer_ != nullptr) consumer_->Close();
-}
-
-absl::Status LogTail::Discover() {
-  if (consumer_ == nullptr) {
-    TOCSIN_ASSIGN_OR_RETURN(consumer_, make_consumer_());
-  }
+absl::StatusOr<std::chrono::nanoseconds> LogTail::Attach(kafka::Consumer& consumer,
+                                                         kafka::RebalanceListener& /*listener*/,
+                                                         bool fresh) {
+  assign_again_ = assign_again_ || fresh;
   TOCSIN_ASSIGN_OR_RETURN(const auto existing, admin_.ListTopics(kAsk));
-  missing_topics_ = false;
+  bool missing_topics = false;
   const std::vector<LiveTopic>& topics = store_.topics();
   for (std::size_t i = 0; i < topics.size(); ++i) {
     const auto found = existing.find(topics[i].name);
     if (found == existing.end()) {
-      missing_topics_ = true;
+      missing_topics = true;
       continue;
     }
     const auto have = static_cast<std::int32_t>(std::count_if(
@@ -121,10 +102,10 @@ absl::Status LogTail::Discover() {
       const kafka::TopicPartition where{topics[i].name, number};
       // What exists when the gateway starts is history. What appears later is news from its first
       // record.
-      TOCSIN_ASSIGN_OR_RETURN(const std::int64_t start,
-                              store_.known() ? consumer_->QueryBeginningOffset(where, kAsk)
-                                             : consumer_->QueryEndOffset(
-                                                   where, kafka::Isolation::kReadCommitted, kAsk));
+      TOCSIN_ASSIGN_OR_RETURN(
+          const std::int64_t start,
+          store_.known() ? consumer.QueryBeginningOffset(where, kAsk)
+                         : consumer.QueryEndOffset(where, kafka::Isolation::kReadCommitted, kAsk));
       store_.AddPartition(i, start);
       places_.push_back(where);
       assign_again_ = true;
@@ -133,13 +114,12 @@ absl::Status LogTail::Discover() {
   if (assign_again_) {
     kafka::Offsets from;
     for (std::size_t i = 0; i < places_.size(); ++i) from[places_[i]] = store_.End(i);
-    TOCSIN_RETURN_IF_ERROR(consumer_->Assign(from));
-    assigned_ = true;
+    TOCSIN_RETURN_IF_ERROR(consumer.Assign(from));
     assign_again_ = false;
     callbacks_.news(std::vector<bool>(topics.size(), true));
   }
   store_.SetKnown();
-  return absl::OkStatus();
+  return missing_topics ? kDiscoveryWhileMissing : kDiscovery;
 }
 
 std::int64_t LogTail::Index(const kafka::TopicPartition& where) const {
@@ -147,7 +127,7 @@ std::int64_t LogTail::Index(const kafka::TopicPartition& where) const {
   return found == places_.end() ? -1 : found - places_.begin();
 }
 
-void LogTail::OnBatch(kafka::Batch batch) {
+absl::Status LogTail::Take(kafka::Consumer& /*consumer*/, const kafka::Batch& batch) {
   std::map<kafka::TopicPartition, std::vector<EntryPtr>> entries;
   std::vector<bool> news(store_.topics().size(), false);
   bool any = false;
@@ -172,39 +152,19 @@ void LogTail::OnBatch(kafka::Batch batch) {
     }
   }
   if (any) callbacks_.news(news);
-  for (const kafka::PollError& error : batch.errors) {
-    if (error.status.code() == absl::StatusCode::kOutOfRange && error.where.has_value()) {
-      OnOutOfRange(*error.where);
-    } else if (error.fatal) {
-      telemetry::LogError("the reader of the log cannot go on and is made anew",
-                          {{"error", error.status}});
-      // The next discovery makes another and assigns all partitions again.
-      consumer_ = nullptr;
-      assigned_ = false;
-      assign_again_ = true;
-      return callbacks_.health(error.status);
-    } else if (absl::IsUnavailable(error.status)) {
-      callbacks_.health(error.status);
-    } else {
-      telemetry::LogWarning("reading the log", {{"error", error.status}});
-    }
-  }
+  return absl::OkStatus();
 }
 
-void LogTail::OnOutOfRange(const kafka::TopicPartition& where) {
+void LogTail::OnMoved(const kafka::TopicPartition& where, std::optional<std::int64_t> /*position*/,
+                      std::int64_t beginning) {
   const std::int64_t index = Index(where);
   if (index < 0) return;
-  const auto begin = consumer_->QueryBeginningOffset(where, kAsk);
-  if (!begin.ok()) return callbacks_.health(begin.status());
   telemetry::LogWarning("the log has moved away from where it was read; going on at its beginning",
                         {{"topic", where.topic},
                          {"partition", where.partition},
                          {"position", store_.End(static_cast<std::size_t>(index))},
-                         {"beginning", *begin}});
-  store_.Restart(static_cast<std::size_t>(index), *begin);
-  if (const absl::Status status = consumer_->Seek(where, *begin); !status.ok()) {
-    callbacks_.health(status);
-  }
+                         {"beginning", beginning}});
+  store_.Restart(static_cast<std::size_t>(index), beginning);
   callbacks_.news(std::vector<bool>(store_.topics().size(), true));
 }
 
@@ -217,15 +177,20 @@ void KafkaReplayer::Start() {
   thread_ = std::thread([this] { Run(); });
 }
 
+void KafkaReplayer::BeginStop() {
+  MutexLock lock(mutex_);
+  stopping_ = true;
+  changed_.NotifyAll();
+}
+
 void KafkaReplayer::Stop() {
+  BeginStop();
+  if (thread_.joinable()) thread_.join();
   std::deque<Request> dropped;
   {
     MutexLock lock(mutex_);
-    stopping_ = true;
     dropped.swap(requests_);
-    changed_.NotifyAll();
   }
-  if (thread_.joinable()) thread_.join();
   for (const Request& request : dropped) {
     request.done(Unavailable("the gateway is stopping"));
   }
@@ -246,6 +211,8 @@ void KafkaReplayer::Run() {
     {
       MutexLock lock(mutex_);
       while (requests_.empty() && !stopping_) changed_.Wait(mutex_);
+      // What is left is answered by Stop.
+      if (stopping_) break;
       // One of each partition: a second one for the same waits, and finds most likely what the
       // first has read.
       std::deque<Request> later;
@@ -293,6 +260,7 @@ void KafkaReplayer::Round(std::vector<Request> requests) {
   const auto refuse_all = [](std::vector<Fetching>& all, const absl::Status& status) {
     for (Fetching& fetching : all) {
       if (!fetching.done) fetching.request.done(status);
+      fetching.done = true;
     }
   };
   std::vector<Fetching> all;
@@ -336,8 +304,10 @@ void KafkaReplayer::Round(std::vector<Request> requests) {
     for (const kafka::PollError& error : batch.errors) {
       if (!error.fatal && error.status.code() != absl::StatusCode::kOutOfRange) continue;
       refuse_all(all, Unavailable(Message(error.status)));
-      if (error.fatal) consumer_ = nullptr;
-      return;
+      if (error.fatal) {
+        consumer_ = nullptr;
+        return;
+      }
     }
   }
   // Else it would go on fetching.

@@ -2,11 +2,11 @@
 // subscribers ask for below it. No consumer group: every gateway reads everything.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -18,53 +18,57 @@
 #include "gateway/live/replayer.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
+#include "lib/base/stop_signal.h"
 #include "lib/kafka/admin.h"
 #include "lib/kafka/consumer.h"
+#include "lib/kafka/read_loop.h"
 
 namespace tocsin::gateway {
 
 // Makes a consumer without a group, read_committed.
-using ConsumerFactory = std::function<absl::StatusOr<std::unique_ptr<kafka::Consumer>>()>;
+using ConsumerFactory = kafka::ReadLoop::MakeConsumer;
 
 // Keeps the store filled.
-class LogTail {
+class LogTail final : private kafka::LogReader {
  public:
   struct Callbacks {
     // The store has something new in these topics (by index).
     std::function<void(const std::vector<bool>& topics)> news;
-    // Kafka answers, or why not.
+    // All that exists is being read, or why not; many times a second.
     std::function<void(const absl::Status& status)> health;
   };
 
   // All references outlive it.
   LogTail(LogStore& store, kafka::Admin& admin, ConsumerFactory make_consumer, Callbacks callbacks,
           const Clock& clock);
-  // Joins the thread: some seconds at most when Kafka does not answer.
-  ~LogTail();
+  // Calls Stop.
+  ~LogTail() override;
 
   void Start();
+  // Does not block; Stop then has less to wait for.
+  void BeginStop() { stop_.Stop(); }
+  // Joins the thread: about 4 s at most when Kafka does not answer.
   void Stop();
 
  private:
-  void Run();
-  absl::Status Discover();
-  void OnBatch(kafka::Batch batch);
-  void OnOutOfRange(const kafka::TopicPartition& where);
+  absl::StatusOr<std::chrono::nanoseconds> Attach(kafka::Consumer& consumer,
+                                                  kafka::RebalanceListener& listener,
+                                                  bool fresh) override;
+  absl::Status Take(kafka::Consumer& consumer, const kafka::Batch& batch) override;
+  void OnMoved(const kafka::TopicPartition& where, std::optional<std::int64_t> position,
+               std::int64_t beginning) override;
+  void OnState(const absl::Status& state) override { callbacks_.health(state); }
   std::int64_t Index(const kafka::TopicPartition& where) const;
 
   LogStore& store_;
   kafka::Admin& admin_;
-  const ConsumerFactory make_consumer_;
   const Callbacks callbacks_;
-  const Clock& clock_;
-  std::unique_ptr<kafka::Consumer> consumer_;
   // By the store's index.
   std::vector<kafka::TopicPartition> places_;
-  bool assigned_ = false;
-  // places_ has grown since.
+  // places_ has grown since the last assignment.
   bool assign_again_ = false;
-  bool missing_topics_ = false;
-  std::atomic<bool> stopping_{false};
+  kafka::ReadLoop loop_;
+  StopSignal stop_;
   std::thread thread_;
 };
 
@@ -76,6 +80,9 @@ class KafkaReplayer final : public Replayer {
   ~KafkaReplayer() override;
 
   void Start();
+  // Does not block; Stop then has less to wait for.
+  void BeginStop();
+  // Joins the thread: about 4 s at most when Kafka does not answer.
   void Stop();
 
   void Read(std::size_t partition, std::int64_t from,

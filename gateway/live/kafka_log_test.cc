@@ -188,6 +188,25 @@ TEST_F(KafkaLogTest, GoesOnAfterAnOutage) {
   EXPECT_TRUE(Await(healthy));
 }
 
+TEST_F(KafkaLogTest, WhenKafkaIsAwayJustAsThePositionIsGoneTheRestIsReadAllTheSame) {
+  kafka_.CreateTopic("detections", 1);
+  kafka_.CreateTopic("alerts.raw", 1);
+  StartTail();
+  kafka_.Append(Detection("first", 0));
+  ASSERT_TRUE(Await([&] { return store_.End(0) == 1; }));
+  kafka_.SetReachable(false);
+  for (int i = 0; i < 10; ++i) kafka_.Append(Detection(std::to_string(i), 0));
+  kafka_.DeleteBefore({"detections", 0}, 6);
+  kafka_.FailNext(FakeKafka::Step::kQueryOffset, {.status = absl::UnavailableError("cut")}, 3);
+  kafka_.SetReachable(true);
+  EXPECT_TRUE(Await([&] { return store_.End(0) == 11; }));
+  EXPECT_THAT(Offsets(store_.Read(0, 6, 9).entries), ElementsAre(6, 7, 8, 9, 10));
+  EXPECT_TRUE(Await([this] {
+    MutexLock lock(mutex_);
+    return health_.ok();
+  }));
+}
+
 TEST_F(KafkaLogTest, ReplaysChunksThatReachTheEnd) {
   kafka_.CreateTopic("detections", 1);
   kafka_.CreateTopic("alerts.raw", 1);
