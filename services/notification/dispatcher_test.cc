@@ -1,8 +1,11 @@
 #include "services/notification/dispatcher.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -12,17 +15,20 @@
 #include <vector>
 
 #include "lib/base/stop_signal.h"
+#include "lib/base/testing/fake_clock.h"
 #include "lib/base/testing/status_matchers.h"
 #include "lib/base/text.h"
 #include "lib/kafka/testing/fake_kafka.h"
 #include "lib/sql/sqlite.h"
+#include "lib/telemetry/metrics.h"
+#include "services/notification/io.h"
 #include "services/notification/testing/fake_http.h"
 
 namespace tocsin::notification {
 namespace {
 using kafka::testing::FakeKafka;
 using std::chrono::milliseconds;
-using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 class DispatcherTest : public ::testing::Test {
@@ -41,7 +47,7 @@ class DispatcherTest : public ::testing::Test {
   void Start(std::vector<RouteSpec> routes, DispatcherOptions options = {}) {
     options.poll = milliseconds(5);
     options.commit_interval = milliseconds(1);
-    options.retry = milliseconds(5);
+    options.retry = {.initial = milliseconds(1), .maximum = milliseconds(5)};
     stop_ = std::make_unique<StopSignal>();
     database_ = *sql::OpenSqlite({.path = (folder_ / "n.db").string()});
     store_ = *NotificationStore::Open(*database_, Clock::Real());
@@ -52,26 +58,28 @@ class DispatcherTest : public ::testing::Test {
         DelivererOptions{.backoff = {.initial = milliseconds(1), .maximum = milliseconds(5)},
                          .store_retry = milliseconds(5)});
     deliverer_->SetTopic(SentTopic());
-    dispatcher_ = std::make_unique<Dispatcher>(
-        std::move(routes), *deliverer_,
-        [this]() -> absl::StatusOr<std::unique_ptr<kafka::Consumer>> {
-          kafka::ConsumerOptions consumer;
-          consumer.group = "notification";
-          consumer.max_batch = 50;
-          return kafka_.MakeConsumer(consumer);
-        },
-        pause, [](const absl::Status&) {}, options);
-    dispatcher_->Start();
+    groups_.clear();
+    for (const RouteSpec& route : routes) {
+      groups_.push_back(GroupOf(route.name));
+      dispatchers_.push_back(std::make_unique<Dispatcher>(
+          route, *deliverer_,
+          [this, group = groups_.back()]() -> absl::StatusOr<std::unique_ptr<kafka::Consumer>> {
+            return kafka_.MakeConsumer({.group = group, .max_batch = 50});
+          },
+          pause, [this](const absl::Status&) { ++rounds_; }, options));
+      dispatchers_.back()->Start();
+    }
   }
   void Stop() {
-    if (dispatcher_ == nullptr) return;
+    if (stop_ == nullptr) return;
     stop_->Stop();
-    dispatcher_->Join();
+    for (const auto& dispatcher : dispatchers_) dispatcher->Join();
     producer_.reset();
-    dispatcher_.reset();
+    dispatchers_.clear();
     deliverer_.reset();
     store_.reset();
     database_.reset();
+    stop_.reset();
   }
 
   void Append(const incident::v1::Incident& incident) {
@@ -83,12 +91,17 @@ class DispatcherTest : public ::testing::Test {
     envelope.key = incident.id();
     kafka_.Append(topic.Encode(incident, envelope));
   }
+  // Of all partitions together, for the route that is furthest behind.
   std::int64_t CommittedSum() {
-    std::int64_t sum = 0;
-    for (const auto& [where, offset] : kafka_.Committed("notification")) sum += offset;
-    return sum;
+    std::int64_t least = INT64_MAX;
+    for (const std::string& group : groups_) {
+      std::int64_t sum = 0;
+      for (const auto& [where, offset] : kafka_.Committed(group)) sum += offset;
+      least = std::min(least, sum);
+    }
+    return least;
   }
-  // Waits for the offsets of all partitions together, at most 10 s.
+  // Waits for that, at most 10 s.
   std::int64_t AwaitCommitted(std::int64_t sum) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     while (CommittedSum() < sum && std::chrono::steady_clock::now() < end) {
@@ -97,15 +110,36 @@ class DispatcherTest : public ::testing::Test {
     return CommittedSum();
   }
 
+  // What the metric says of the route "duty" some rounds after it has said `expected`; waits at
+  // most 10 s.
+  double AwaitWaiting(double expected) {
+    const telemetry::Gauge waiting = telemetry::GetGauge(
+        "tocsin_notification_waiting",
+        "Notifications that have been read from the log and have no final outcome yet, by route.",
+        {{"route", "duty"}});
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto await = [&](const auto& done) {
+      while (!done() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    };
+    await([&] { return waiting.value() == expected; });
+    const int rounds = rounds_;
+    await([&] { return rounds_ >= rounds + 5; });
+    return waiting.value();
+  }
+
   std::filesystem::path folder_;
-  FakeKafka kafka_;
+  FakeClock clock_;
+  FakeKafka kafka_{clock_};
   FakeHttp http_;
   std::unique_ptr<StopSignal> stop_;
   std::unique_ptr<sql::Database> database_;
   std::unique_ptr<NotificationStore> store_;
   std::unique_ptr<kafka::Producer> producer_;
   std::unique_ptr<Deliverer> deliverer_;
-  std::unique_ptr<Dispatcher> dispatcher_;
+  // Of all dispatchers together.
+  std::atomic<int> rounds_{0};
+  std::vector<std::string> groups_;
+  std::vector<std::unique_ptr<Dispatcher>> dispatchers_;
 };
 
 TEST_F(DispatcherTest, TellsEachIncidentAndCommitsBehindIt) {
@@ -118,10 +152,15 @@ TEST_F(DispatcherTest, TellsEachIncidentAndCommitsBehindIt) {
   EXPECT_THAT(keys, SizeIs(40));
 }
 
-TEST_F(DispatcherTest, WithoutRoutesOffsetsMoveOn) {
-  Append(TestIncident("i1", 1));
-  Start({});
-  EXPECT_EQ(AwaitCommitted(1), 1);
+TEST_F(DispatcherTest, ARouteTellsNothingFromBeforeItsTime) {
+  Append(TestIncident("old", 1));
+  clock_.Advance(std::chrono::hours(1));
+  const WallTime since = clock_.Now();
+  Append(TestIncident("new", 1));
+  Start({TestRoute()}, {.since = since});
+  EXPECT_EQ(AwaitCommitted(2), 2);
+  ASSERT_THAT(http_.requests(), SizeIs(1));
+  EXPECT_THAT(http_.requests()[0].body, HasSubstr("\"new\""));
 }
 
 TEST_F(DispatcherTest, WhatCannotBeReadIsLeftOut) {
@@ -136,7 +175,7 @@ TEST_F(DispatcherTest, WhatCannotBeReadIsLeftOut) {
 TEST_F(DispatcherTest, AReceiverThatHangsHoldsUpItsOwnRouteOnly) {
   http_.Hang(TestRoute("slow").url);
   for (int i = 0; i < 10; ++i) Append(TestIncident(Concat("i", i), 1));
-  Start({TestRoute("slow"), TestRoute("quick")}, {.workers_per_route = 1});
+  Start({TestRoute("slow"), TestRoute("quick")}, {.workers = 1});
   // One to the slow one, all to the quick one.
   EXPECT_THAT(http_.Await(11), SizeIs(11));
   EXPECT_EQ(CommittedSum(), 0);
@@ -169,10 +208,21 @@ TEST_F(DispatcherTest, ReadsNoFurtherThanItMayHold) {
   for (int i = 0; i < 200; ++i) Append(TestIncident(Concat("i", i), 1));
   // Each poll brings up to 50 records; those of the third would be too many.
   Start({TestRoute()}, {.max_outstanding = 100});
-  http_.Await(4);
+  EXPECT_EQ(AwaitWaiting(100), 100);
   http_.Hang("");
   EXPECT_EQ(AwaitCommitted(200), 200);
   EXPECT_THAT(http_.requests(), SizeIs(200));
+  EXPECT_EQ(AwaitWaiting(0), 0);
+}
+
+TEST_F(DispatcherTest, ReadsNoMoreBytesThanItMayHold) {
+  http_.Hang(TestRoute().url);
+  for (int i = 0; i < 200; ++i) Append(TestIncident(Concat("i", i), 1));
+  Start({TestRoute()}, {.max_outstanding_bytes = 1});
+  // The first poll has gone beyond.
+  EXPECT_EQ(AwaitWaiting(50), 50);
+  http_.Hang("");
+  EXPECT_EQ(AwaitCommitted(200), 200);
 }
 
 TEST_F(DispatcherTest, AfterAStopOnlyWhatHadNoOutcomeIsSentAgain) {
@@ -205,12 +255,71 @@ TEST_F(DispatcherTest, AnOutcomeThatKafkaDidNotTakeIsSaidAgain) {
   EXPECT_THAT(kafka_.Log("notification.sent"), SizeIs(1));
 }
 
+TEST_F(DispatcherTest, WhenKafkaIsAwayJustAsThePositionIsGoneTheRestIsToldAllTheSame) {
+  for (int i = 0; i < 10; ++i) Append(TestIncident(Concat("old", i), 1));
+  std::int64_t kept = 0;
+  kafka::Offsets committed;
+  for (int partition = 0; partition < 2; ++partition) {
+    const kafka::TopicPartition where{"incidents.correlated", partition};
+    committed[where] = 0;
+    kafka_.DeleteBefore(where, kafka_.EndOffset(where));
+    kept += kafka_.EndOffset(where);
+  }
+  kafka_.SetCommitted(GroupOf("duty"), committed);
+  for (int i = 0; i < 10; ++i) Append(TestIncident(Concat("new", i), 1));
+  kafka_.FailNext(FakeKafka::Step::kQueryOffset, {.status = absl::UnavailableError("cut")}, 4);
+  Start({TestRoute()});
+  EXPECT_EQ(AwaitCommitted(kept + 10), kept + 10);
+  EXPECT_THAT(http_.requests(), SizeIs(10));
+}
+
+TEST_F(DispatcherTest, AnEndpointThatNeverAnswersHoldsUpNoOther) {
+  http_.Hang(TestRoute("slow").url);
+  constexpr int kRevisions = 100;
+  for (int revision = 1; revision <= kRevisions; ++revision) {
+    for (const char* id : {"i1", "i2", "i3"}) Append(TestIncident(id, revision));
+  }
+  RouteSpec slow = TestRoute("slow");
+  RouteSpec quick = TestRoute("quick");
+  slow.every_revision = quick.every_revision = true;
+  Start({slow, quick}, {.max_outstanding = 10});
+  const auto told = [this](const RouteSpec& route) {
+    std::vector<std::string> keys;
+    for (const HttpRequest& request : http_.requests()) {
+      if (request.url == route.url) keys.push_back(Key(request));
+    }
+    return keys;
+  };
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (told(quick).size() < 3 * kRevisions && std::chrono::steady_clock::now() < end) {
+    std::this_thread::yield();
+  }
+  EXPECT_THAT(told(quick), SizeIs(3 * kRevisions));
+  // One for each of its workers, and not one more.
+  EXPECT_LE(told(slow).size(), 4U);
+  std::map<std::string, std::int64_t> last;
+  const auto page = store_->List([] {
+    v1::ListNotificationsRequest request;
+    request.set_page_size(1000);
+    return request;
+  }());
+  for (const auto& sent : page->notifications()) {
+    EXPECT_EQ(sent.route(), "quick");
+    // Newest first.
+    if (last.contains(sent.incident_id())) {
+      EXPECT_EQ(sent.incident_revision(), last[sent.incident_id()] - 1);
+    }
+    last[sent.incident_id()] = sent.incident_revision();
+  }
+  EXPECT_THAT(last, SizeIs(3));
+}
+
 TEST_F(DispatcherTest, ARebalanceLosesNothing) {
   Start({TestRoute()});
   for (int i = 0; i < 50; ++i) {
     Append(TestIncident(Concat("i", i), 1));
-    if (i % 10 == 5) kafka_.Rebalance("notification");
-    if (i == 30) kafka_.ExpireSessions("notification");
+    if (i % 10 == 5) kafka_.Rebalance(GroupOf("duty"));
+    if (i == 30) kafka_.ExpireSessions(GroupOf("duty"));
   }
   EXPECT_EQ(AwaitCommitted(50), 50);
   std::set<std::string> keys;

@@ -14,7 +14,7 @@ using sql::Blob;
 using sql::Connection;
 using sql::Row;
 
-constexpr std::array<sql::Migration, 1> kMigrations = {
+constexpr std::array<sql::Migration, 2> kMigrations = {
     sql::Migration{.version = 1, .name = "notifications", .script = R"(
       CREATE TABLE notifications (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -25,6 +25,10 @@ constexpr std::array<sql::Migration, 1> kMigrations = {
       CREATE INDEX notifications_by_key ON notifications (idempotency_key, sequence);
       CREATE INDEX notifications_by_incident ON notifications (incident_id, sequence);
       CREATE INDEX notifications_by_time ON notifications (time);
+    )"},
+    // The empty name stands for the first start itself.
+    sql::Migration{.version = 2, .name = "routes", .script = R"(
+      CREATE TABLE routes (name TEXT PRIMARY KEY, since BIGINT NOT NULL);
     )"}};
 
 absl::Status Parse(std::string_view bytes, v1::NotificationSent& sent) {
@@ -92,6 +96,41 @@ absl::StatusOr<v1::ListNotificationsResponse> NotificationStore::List(
   });
   TOCSIN_RETURN_IF_ERROR(read);
   return response;
+}
+
+absl::StatusOr<std::map<std::string, WallTime>> NotificationStore::RoutesSince(
+    const std::vector<std::string>& names) {
+  const std::int64_t now = clock_.Now().time_since_epoch().count();
+  std::map<std::string, WallTime> since;
+  const absl::Status written = database_.Write([&](Connection& connection) -> absl::Status {
+    since.clear();
+    bool started_before = false;
+    TOCSIN_RETURN_IF_ERROR(
+        connection.Query("SELECT 1 FROM routes UNION ALL SELECT 1 FROM notifications LIMIT 1", {},
+                         [&](const Row& /*row*/) {
+                           started_before = true;
+                           return absl::OkStatus();
+                         }));
+    const auto keep = [&](std::string_view name) {
+      return connection
+          .Execute("INSERT INTO routes (name, since) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+                   {name, started_before ? now : std::int64_t{0}})
+          .status();
+    };
+    TOCSIN_RETURN_IF_ERROR(keep(""));
+    for (const std::string& name : names) {
+      TOCSIN_RETURN_IF_ERROR(keep(name));
+      TOCSIN_RETURN_IF_ERROR(connection.Query("SELECT since FROM routes WHERE name = $1",
+                                              {std::string_view(name)}, [&](const Row& row) {
+                                                since[name] =
+                                                    WallTime(std::chrono::microseconds(row.Int(0)));
+                                                return absl::OkStatus();
+                                              }));
+    }
+    return absl::OkStatus();
+  });
+  TOCSIN_RETURN_IF_ERROR(written);
+  return since;
 }
 
 absl::Status NotificationStore::Expire(std::chrono::microseconds keep) {

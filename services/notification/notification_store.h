@@ -3,10 +3,12 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,6 +29,11 @@ class NotificationStore {
   // The newest attempt under this key; nullopt where there is none.
   absl::StatusOr<std::optional<v1::NotificationSent>> Last(std::string_view idempotency_key);
   absl::StatusOr<v1::ListNotificationsResponse> List(const v1::ListNotificationsRequest& request);
+  // Since when each of these routes tells: the moment in which it was first named here; the
+  // beginning of time for those of the very first start, which have everything to tell. Keeps what
+  // it answers.
+  absl::StatusOr<std::map<std::string, WallTime>> RoutesSince(
+      const std::vector<std::string>& names);
   // Forgets what is older.
   absl::Status Expire(std::chrono::microseconds keep);
 

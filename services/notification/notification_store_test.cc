@@ -16,6 +16,7 @@ namespace tocsin::notification {
 namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 class NotificationStoreTest : public ::testing::Test {
  protected:
@@ -89,6 +90,29 @@ TEST_F(NotificationStoreTest, ForgetsWhatIsOld) {
   Add("b", 1);
   EXPECT_THAT(store_->Expire(std::chrono::hours(1)), IsOk());
   EXPECT_THAT(Keys(0), ElementsAre("b1"));
+}
+
+TEST_F(NotificationStoreTest, RoutesOfTheFirstStartTellEverythingAndLaterOnesWhatIsNew) {
+  const WallTime beginning{};
+  EXPECT_THAT(*store_->RoutesSince({"a", "b"}),
+              ElementsAre(Pair("a", beginning), Pair("b", beginning)));
+  clock_.Advance(std::chrono::hours(1));
+  const WallTime later = clock_.Now();
+  EXPECT_THAT(*store_->RoutesSince({"a", "c"}),
+              ElementsAre(Pair("a", beginning), Pair("c", later)));
+  clock_.Advance(std::chrono::hours(1));
+  EXPECT_THAT(*store_->RoutesSince({"a", "b", "c"}),
+              ElementsAre(Pair("a", beginning), Pair("b", beginning), Pair("c", later)));
+}
+
+TEST_F(NotificationStoreTest, AFirstStartWithoutRoutesCounts) {
+  EXPECT_THAT(*store_->RoutesSince({}), ::testing::IsEmpty());
+  EXPECT_THAT(*store_->RoutesSince({"a"}), ElementsAre(Pair("a", clock_.Now())));
+}
+
+TEST_F(NotificationStoreTest, WhoHasToldSomethingHasStartedBefore) {
+  Add("k", 1);
+  EXPECT_THAT(*store_->RoutesSince({"a"}), ElementsAre(Pair("a", clock_.Now())));
 }
 
 }  // namespace

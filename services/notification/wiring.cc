@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string>
 #include <thread>
 #include <utility>
@@ -40,6 +41,16 @@ constexpr milliseconds kProbeTimeout{2'000};
 constexpr milliseconds kProbePause{1'000};
 constexpr std::chrono::hours kExpireEvery{1};
 
+// All routes together, and what no route has less of.
+constexpr std::size_t kMaxOutstanding = 10'000;
+constexpr std::size_t kMaxOutstandingBytes = 64U << 20;
+constexpr std::size_t kMaxOutstandingPerRoute = 1'000;
+constexpr std::size_t kLeastBytes = 64U << 10;
+
+// Of the time that a stop has, for a broker that does not answer.
+constexpr milliseconds kCommitTimeout{2'000};
+constexpr milliseconds kCloseTimeout{1'000};
+
 absl::StatusOr<std::string> Secret(const v1::Route& route) {
   const v1::Webhook& webhook = route.webhook();
   if (webhook.secret_file().empty()) return webhook.secret();
@@ -57,6 +68,22 @@ absl::StatusOr<std::string> Secret(const v1::Route& route) {
   return text;
 }
 
+// What one route may hold: an equal share of what all may, or its own limit where that is less.
+DispatcherOptions ShareOf(const v1::NotificationConfig& config) {
+  const auto routes = static_cast<std::size_t>(std::max(config.routes_size(), 1));
+  const auto or_default = [](std::int64_t value, std::size_t otherwise) {
+    return value > 0 ? static_cast<std::size_t>(value) : otherwise;
+  };
+  DispatcherOptions options;
+  if (config.workers_per_route() > 0) options.workers = std::min(config.workers_per_route(), 64);
+  options.max_outstanding = std::min(
+      or_default(config.max_outstanding_per_route(), kMaxOutstandingPerRoute),
+      std::max<std::size_t>(or_default(config.max_outstanding(), kMaxOutstanding) / routes, 1));
+  options.max_outstanding_bytes = std::max(
+      or_default(config.max_outstanding_bytes(), kMaxOutstandingBytes) / routes, kLeastBytes);
+  return options;
+}
+
 // What the world consists of.
 struct World {
   std::unique_ptr<sql::Database> database;
@@ -68,26 +95,39 @@ struct World {
 
 class NotificationProcess final : public process::Component {
  public:
-  NotificationProcess(World world, std::vector<RouteSpec> routes,
-                      Dispatcher::MakeConsumer make_consumer, const DispatcherOptions& options,
-                      std::chrono::microseconds keep, process::Runtime& runtime)
+  // Makes a consumer that is a member of a route's group.
+  using MakeMember =
+      std::function<absl::StatusOr<std::unique_ptr<kafka::Consumer>>(std::string group)>;
+
+  NotificationProcess(World world, const std::vector<RouteSpec>& routes,
+                      const std::map<std::string, WallTime>& since, const MakeMember& make_member,
+                      DispatcherOptions options, std::chrono::microseconds keep,
+                      process::Runtime& runtime)
       : world_(std::move(world)),
         readiness_(runtime.readiness()),
         keep_(keep),
         deliverer_(*world_.http, *world_.store, *world_.producer, runtime.clock(), Pause()),
-        dispatcher_(
-            std::move(routes), deliverer_, std::move(make_consumer), Pause(),
-            [this](const absl::Status& status) { Report("topics", status); }, options),
         service_(*world_.store) {
     readiness_.Declare("kafka");
     readiness_.Declare("registry");
-    readiness_.Declare("topics");
+    for (const RouteSpec& route : routes) {
+      const std::string condition = Concat("route ", route.name);
+      readiness_.Declare(condition);
+      options.since = since.at(route.name);
+      dispatchers_.push_back(std::make_unique<Dispatcher>(
+          route, deliverer_,
+          [make_member, group = GroupOf(route.name)] { return make_member(group); }, Pause(),
+          [this, condition](const absl::Status& status) { Report(condition, status); }, options));
+    }
     runtime.server().AddService<v1::NotificationService>(service_);
     starter_ = std::thread([this] { StartReading(); });
     monitor_ = std::thread([this] { Monitor(); });
   }
 
   ~NotificationProcess() override { End(); }
+
+  // Telling ends while the last calls do.
+  void Drain() override { stop_.Stop(); }
 
   absl::Status Stop(SteadyTime /*deadline*/) override {
     End();
@@ -116,7 +156,7 @@ class NotificationProcess final : public process::Component {
       Report("registry", topic.status());
       if (topic.ok()) {
         deliverer_.SetTopic(*std::move(topic));
-        dispatcher_.Start();
+        for (const auto& dispatcher : dispatchers_) dispatcher->Start();
         return;
       }
       if (stop_.WaitFor(kProbePause)) return;
@@ -143,8 +183,9 @@ class NotificationProcess final : public process::Component {
     stop_.Stop();
     if (starter_.joinable()) starter_.join();
     if (monitor_.joinable()) monitor_.join();
-    dispatcher_.Join();
-    // Its callbacks end in the dispatcher.
+    // They have all been told at once, and come to their ends side by side.
+    for (const auto& dispatcher : dispatchers_) dispatcher->Join();
+    // Its callbacks end in the dispatchers.
     world_.producer.reset();
   }
 
@@ -153,7 +194,7 @@ class NotificationProcess final : public process::Component {
   process::Readiness& readiness_;
   const std::chrono::microseconds keep_;
   Deliverer deliverer_;
-  Dispatcher dispatcher_;
+  std::vector<std::unique_ptr<Dispatcher>> dispatchers_;
   NotificationService service_;
   std::thread starter_;
   std::thread monitor_;
@@ -192,27 +233,33 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(const v1::NotificationC
   producer.connection = connection;
   producer.close_timeout = milliseconds(500);
   TOCSIN_ASSIGN_OR_RETURN(world.producer, kafka::MakeProducer(std::move(producer)));
+  const DispatcherOptions options = ShareOf(config);
   kafka::ConsumerOptions consumer;
   consumer.connection = connection;
-  consumer.group = std::string(kGroup);
   consumer.isolation = kafka::Isolation::kReadCommitted;
   // A group without offsets has told nobody of anything yet.
   consumer.start = kafka::StartPosition::kEarliest;
+  consumer.max_batch = std::min(consumer.max_batch, options.max_outstanding);
+  consumer.max_buffered_bytes =
+      std::min(consumer.max_buffered_bytes, options.max_outstanding_bytes);
+  consumer.commit_timeout = kCommitTimeout;
+  consumer.close_timeout = kCloseTimeout;
   TOCSIN_ASSIGN_OR_RETURN(auto channel, rpc::MakeChannel<schema::v1::SchemaRegistryService>(
                                             config.registry(), runtime.config().tls()));
   world.registry = events::MakeRegistryClient(std::move(channel));
 
-  DispatcherOptions options;
-  if (config.workers_per_route() > 0) {
-    options.workers_per_route = std::min(config.workers_per_route(), 64);
-  }
-  if (config.max_outstanding() > 0) {
-    options.max_outstanding = static_cast<std::size_t>(config.max_outstanding());
-  }
+  std::vector<std::string> names;
+  for (const RouteSpec& route : routes) names.push_back(route.name);
+  TOCSIN_ASSIGN_OR_RETURN(const auto since, world.store->RoutesSince(names));
   const auto keep = config::DurationOr(config.has_keep(), config.keep(),
                                        std::chrono::microseconds(std::chrono::hours(24 * 30)));
   return std::make_unique<NotificationProcess>(
-      std::move(world), std::move(routes), [consumer] { return kafka::MakeConsumer(consumer); },
+      std::move(world), routes, since,
+      [consumer](std::string group) {
+        kafka::ConsumerOptions member = consumer;
+        member.group = std::move(group);
+        return kafka::MakeConsumer(std::move(member));
+      },
       options, keep, runtime);
 }
 
