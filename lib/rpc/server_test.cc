@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <thread>
 
@@ -21,6 +22,7 @@
 #include "lib/base/testing/status_matchers.h"
 #include "lib/rpc/channel.h"
 #include "lib/rpc/client_context.h"
+#include "lib/rpc/end_call.h"
 #include "lib/rpc/status.h"
 #include "lib/rpc/testing/test_mesh.h"
 #include "lib/telemetry/metrics.h"
@@ -73,12 +75,16 @@ class EchoServiceImpl final : public EchoService::Service {
                      testing::v1::WriteResponse*) override {
     return ++calls <= request->fail_times() ? ToGrpc(Unavailable("not yet")) : grpc::Status::OK;
   }
-  grpc::Status Collect(grpc::ServerContext*,
+  grpc::Status Collect(grpc::ServerContext* context,
                        grpc::ServerReader<testing::v1::CollectRequest>* reader,
                        testing::v1::CollectResponse* response) override {
     ++calls;
+    std::thread other;
+    if (on_collect) other = std::thread([this, context] { on_collect(*context); });
     testing::v1::CollectRequest request;
     while (reader->Read(&request)) response->set_count(response->count() + 1);
+    if (other.joinable()) other.join();
+    ++collected;
     return grpc::Status::OK;
   }
   grpc::Status Tail(grpc::ServerContext* context, const testing::v1::TailRequest*,
@@ -106,6 +112,9 @@ class EchoServiceImpl final : public EchoService::Service {
   }
 
   std::atomic<int> calls{0};
+  std::atomic<int> collected{0};
+  // Called on another thread while Collect reads.
+  std::function<void(grpc::ServerContext&)> on_collect;
   EchoService::Stub* next = nullptr;
 };
 
@@ -624,6 +633,26 @@ TEST_F(ServerTest, ReflectionIsClosedToOthers) {
 }
 
 // --- stop --------------------------------------------------------------------------------------
+
+TEST_F(ServerTest, ACallMayBeEndedWithAReasonWhileItsHandlerReads) {
+  Start();
+  const auto stub = Stub("gateway");
+  const std::string token = mesh_.Token("root", {"admin", "producer"});
+  const absl::Status reason = Unavailable("the process is stopping");
+  service_.on_collect = [&](grpc::ServerContext& context) { EndCall(context, reason); };
+  {
+    ClientContext context(kSoon);
+    context.SetToken(token);
+    testing::v1::CollectResponse response;
+    const auto writer = stub->Collect(&context, &response);
+    // Neither a message nor the end of them: the handler reads for as long as it may.
+    EXPECT_THAT(FromGrpc(writer->Finish()),
+                StatusIs(StatusCode::kUnavailable, "the process is stopping"));
+  }
+  // The handler has come to its end.
+  server_->Stop(std::chrono::steady_clock::now() + kSoon);
+  EXPECT_EQ(service_.collected, 1);
+}
 
 TEST_F(ServerTest, StopCancelsWhatDoesNotEndByTheDeadline) {
   Start();

@@ -1,6 +1,7 @@
 #include "services/ingest/ingest_service.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -57,12 +58,15 @@ grpc::Status IngestService::Publish(grpc::ServerContext* context, const v1::Publ
                                     v1::PublishResponse* response) {
   if (!request->has_event()) return rpc::ToGrpc(InvalidArgument("event: is missing"));
   const auto receipts = std::make_shared<BatchReceipts>();
+  const OpenCalls::Call call(calls_, *context, [receipts] { receipts->Wake(); });
   const absl::Status taken =
       publisher_.Publish(request->event(), OptionsOf(*context, *request), receipts->Open());
   if (absl::IsUnavailable(taken)) return rpc::ToGrpc(taken);
   if (!taken.ok()) return rpc::ToGrpc(QueueFull(taken));
   if (receipts->WaitForAll(Budget(*context, options_.produce_timeout),
-                           [context] { return context->IsCancelled(); }) > 0) {
+                           [&] { return call.given_up() || context->IsCancelled(); }) > 0) {
+    // Another ingest may take it within the same deadline.
+    if (call.given_up()) return rpc::ToGrpc(Stopping());
     // The call has waited as long as it may: another attempt of a channel on the way, within the
     // same deadline, could only run out of time and hide why.
     context->AddTrailingMetadata("grpc-retry-pushback-ms", "-1");
@@ -81,8 +85,9 @@ grpc::Status IngestService::PublishBatch(grpc::ServerContext* context,
                                          grpc::ServerReader<v1::PublishBatchRequest>* reader,
                                          v1::PublishBatchResponse* response) {
   const auto receipts = std::make_shared<BatchReceipts>();
+  OpenCalls::Call call(calls_, *context, [receipts] { receipts->Wake(); });
   v1::PublishBatchRequest request;
-  while (reader->Read(&request)) {
+  while (call.Read(*reader, &request)) {
     const CallOptions options = OptionsOf(*context, request);
     if (receipts->size() + static_cast<std::size_t>(request.events_size()) >
         options_.max_batch_events) {
@@ -99,6 +104,7 @@ grpc::Status IngestService::PublishBatch(grpc::ServerContext* context,
         const absl::Status taken = publisher_.Publish(event, options, receipts->Open());
         if (taken.ok()) break;
         receipts->Withdraw();
+        if (call.given_up()) return rpc::ToGrpc(Stopping());
         if (context->IsCancelled()) return grpc::Status::CANCELLED;
         // A receipt for this event alone would let later ones of the call overtake it.
         if (absl::IsUnavailable(taken)) return rpc::ToGrpc(taken);
@@ -107,10 +113,15 @@ grpc::Status IngestService::PublishBatch(grpc::ServerContext* context,
       }
     }
   }
+  if (call.given_up()) return rpc::ToGrpc(Stopping());
   if (context->IsCancelled()) return grpc::Status::CANCELLED;
-  const std::size_t missing = receipts->WaitForAll(Budget(*context, options_.produce_timeout),
-                                                   [context] { return context->IsCancelled(); });
-  if (missing > 0) return rpc::ToGrpc(Unavailable(NotConfirmed(missing, receipts->size())));
+  const std::size_t missing = receipts->WaitForAll(Budget(*context, options_.produce_timeout), [&] {
+    return call.given_up() || context->IsCancelled();
+  });
+  if (missing > 0) {
+    return rpc::ToGrpc(call.given_up() ? Stopping()
+                                       : Unavailable(NotConfirmed(missing, receipts->size())));
+  }
   for (v1::Receipt& receipt : receipts->Take()) *response->add_receipts() = std::move(receipt);
   return grpc::Status::OK;
 }
@@ -119,9 +130,10 @@ grpc::Status IngestService::PublishStream(
     grpc::ServerContext* context,
     grpc::ServerReaderWriter<v1::PublishStreamResponse, v1::PublishStreamRequest>* stream) {
   const auto receipts = std::make_shared<StreamReceipts>();
+  OpenCalls::Call call(calls_, *context, [receipts] { receipts->Wake(); });
   std::atomic<bool> broken{false};
   std::thread writer([&] {
-    while (!receipts->Drained()) {
+    while (!receipts->Drained() && !call.given_up()) {
       std::vector<v1::Receipt> next =
           receipts->Next(kStreamTick, std::chrono::steady_clock::now() - options_.produce_timeout);
       for (std::size_t i = 0; i < next.size() && !broken;) {
@@ -132,23 +144,27 @@ grpc::Status IngestService::PublishStream(
         if (!stream->Write(message)) broken = true;
       }
       if (broken || context->IsCancelled()) break;
-      // Read on the other thread cannot be told to return in any other way.
-      if (stopping_ && receipts->outstanding() == 0) context->TryCancel();
+      // The other thread is in Read, for a client that may send nothing for long.
+      if (calls_.stopping() && receipts->outstanding() == 0) call.End(Stopping());
     }
   });
 
   v1::PublishStreamRequest request;
   absl::Status result;
-  while (result.ok() && !broken && !stopping_ && stream->Read(&request)) {
+  const auto ended = [&] { return broken || calls_.stopping() || context->IsCancelled(); };
+  while (result.ok() && !ended() && call.Read(*stream, &request)) {
     const CallOptions options = OptionsOf(*context, request);
     for (const CloudEvent& event : request.events()) {
-      while (!broken && !context->IsCancelled() &&
-             receipts->outstanding() >= options_.max_stream_outstanding) {
+      while (!ended() && receipts->outstanding() >= options_.max_stream_outstanding) {
         receipts->WaitForProgress(kStreamTick);
       }
       const SteadyTime give_up =
           std::chrono::steady_clock::now() + Budget(*context, options_.produce_timeout);
       for (;;) {
+        if (calls_.stopping()) {
+          result = Stopping();
+          break;
+        }
         const absl::Status taken = publisher_.Publish(
             event, options,
             receipts->Open(event.source(), event.id(), std::chrono::steady_clock::now()));
@@ -173,11 +189,7 @@ grpc::Status IngestService::PublishStream(
   }
   receipts->Finish();
   writer.join();
-  if (result.ok() && stopping_) {
-    result = Unavailable(
-        "ingest is stopping. Go on with a new stream; every event sent without a "
-        "receipt is to be sent again with the same id");
-  }
+  if (result.ok() && calls_.stopping()) result = Stopping();
   return rpc::ToGrpc(result);
 }
 

@@ -3,10 +3,10 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 
+#include "services/ingest/open_calls.h"
 #include "services/ingest/publisher.h"
 #include "tocsin/ingest/v1/ingest.grpc.pb.h"
 
@@ -20,6 +20,9 @@ struct ServiceOptions {
   std::size_t max_batch_events = 100'000;
   // Events of one PublishStream without a receipt; beyond it the stream is read no further.
   std::size_t max_stream_outstanding = 10'000;
+  // How long calls under way may still wait for Kafka once the process is stopping: it answers
+  // within milliseconds, or it is away.
+  std::chrono::milliseconds stop_grace{1'000};
 };
 
 // Thread-safe. Calls block their server thread while they wait for Kafka.
@@ -38,14 +41,15 @@ class IngestService final : public v1::IngestService::Service {
                              grpc::ServerReaderWriter<v1::PublishStreamResponse,
                                                       v1::PublishStreamRequest>* stream) override;
 
-  // Streams that are open end as soon as every event taken has its receipt. Call before the
-  // server's shutdown, which waits for them.
-  void BeginStop() { stopping_ = true; }
+  // The process is stopping. Streams end as soon as every event taken has its receipt; whatever is
+  // still open after `stop_grace` ends with UNAVAILABLE: send again under the same id. Does not
+  // block. Call before the server's shutdown, which waits for the calls.
+  void BeginStop() { calls_.Stop(options_.stop_grace); }
 
  private:
   Publisher& publisher_;
   const ServiceOptions options_;
-  std::atomic<bool> stopping_{false};
+  OpenCalls calls_;
 };
 
 }  // namespace tocsin::ingest

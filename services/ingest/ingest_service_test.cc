@@ -326,6 +326,95 @@ TEST_F(IngestServiceTest, AStopEndsStreamsAfterTheirReceipts) {
   EXPECT_FALSE(stream->Finish().ok());
 }
 
+// Kafka does not confirm, and the process is told to stop: every call ends long before its own
+// time, and says why.
+class StoppingTest : public IngestServiceTest {
+ protected:
+  StoppingTest() : IngestServiceTest({}, {.stop_grace = milliseconds(100)}) {
+    kafka_.HoldDeliveries(true);
+  }
+  // When `count` events wait for Kafka.
+  void StopWith(std::size_t count) {
+    while (producer_->outstanding() < count) std::this_thread::yield();
+    stopped_ = std::chrono::steady_clock::now();
+    service_->BeginStop();
+  }
+  void ExpectStopped(const absl::Status& status) const {
+    EXPECT_THAT(status,
+                StatusIs(absl::StatusCode::kUnavailable,
+                         AllOf(HasSubstr("ingest is stopping"), HasSubstr("with the same id"))));
+    EXPECT_LT(std::chrono::steady_clock::now() - stopped_, std::chrono::seconds(3));
+  }
+  SteadyTime stopped_;
+};
+
+TEST_F(StoppingTest, ASingleEventIsToBeSentAgain) {
+  std::thread stop([this] { StopWith(1); });
+  const auto receipt = Publish(AlertEvent("e1", Field(1, "X")));
+  stop.join();
+  ExpectStopped(receipt.status());
+}
+
+TEST_F(StoppingTest, ABatchIsToBeSentAgain) {
+  std::thread stop([this] { StopWith(2); });
+  const BatchAnswer batch =
+      PublishBatch({AlertEvent("e1", Field(1, "X")), AlertEvent("e2", Field(1, "X"))});
+  stop.join();
+  ExpectStopped(batch.status);
+}
+
+TEST_F(StoppingTest, ABatchThatIsNotCompleteEndsToo) {
+  const auto context = Context();
+  v1::PublishBatchResponse response;
+  auto writer = stub_->PublishBatch(context.get(), &response);
+  v1::PublishBatchRequest request;
+  *request.add_events() = AlertEvent("e1", Field(1, "X"));
+  ASSERT_TRUE(writer->Write(request));
+  StopWith(1);
+  ExpectStopped(rpc::FromGrpc(writer->Finish()));
+}
+
+TEST_F(StoppingTest, AStreamEndsToo) {
+  const auto context = Context();
+  auto stream = stub_->PublishStream(context.get());
+  v1::PublishStreamRequest request;
+  *request.add_events() = AlertEvent("e1", Field(1, "X"));
+  ASSERT_TRUE(stream->Write(request));
+  StopWith(1);
+  v1::PublishStreamResponse response;
+  while (stream->Read(&response)) {
+    for (const v1::Receipt& receipt : response.receipts()) EXPECT_NE(receipt.error_code(), 0);
+  }
+  ExpectStopped(rpc::FromGrpc(stream->Finish()));
+}
+
+TEST_F(StoppingTest, AStreamWithoutEventsEndsWithAReason) {
+  const auto context = Context();
+  auto stream = stub_->PublishStream(context.get());
+  v1::PublishStreamRequest request;
+  ASSERT_TRUE(stream->Write(request));
+  StopWith(0);
+  v1::PublishStreamResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  ExpectStopped(rpc::FromGrpc(stream->Finish()));
+}
+
+class PatientStopTest : public IngestServiceTest {
+ protected:
+  PatientStopTest() : IngestServiceTest({}, {.stop_grace = std::chrono::seconds(30)}) {}
+};
+
+TEST_F(PatientStopTest, WhatKafkaConfirmsWithinTheGraceIsConfirmed) {
+  kafka_.HoldDeliveries(true);
+  std::thread stop([this] {
+    while (producer_->outstanding() == 0) std::this_thread::yield();
+    service_->BeginStop();
+    kafka_.HoldDeliveries(false);
+  });
+  EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X"))), IsOk());
+  stop.join();
+}
+
 class ImpatientTest : public IngestServiceTest {
  protected:
   ImpatientTest() : IngestServiceTest({}, {.produce_timeout = milliseconds(200)}) {}

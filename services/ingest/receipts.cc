@@ -48,6 +48,12 @@ void BatchReceipts::WaitForProgress(std::chrono::nanoseconds timeout) {
   changed_.WaitFor(mutex_, timeout);
 }
 
+void BatchReceipts::Wake() {
+  // Under the lock: who has asked and does not wait yet must not miss it.
+  MutexLock lock(mutex_);
+  changed_.NotifyAll();
+}
+
 std::size_t BatchReceipts::WaitForAll(std::chrono::nanoseconds timeout,
                                       const std::function<bool()>& gone) {
   const SteadyTime end = std::chrono::steady_clock::now() + timeout;
@@ -124,6 +130,11 @@ std::vector<v1::Receipt> StreamReceipts::Next(std::chrono::nanoseconds timeout, 
 void StreamReceipts::WaitForProgress(std::chrono::nanoseconds timeout) {
   MutexLock lock(mutex_);
   changed_.WaitFor(mutex_, timeout);
+}
+
+void StreamReceipts::Wake() {
+  MutexLock lock(mutex_);
+  changed_.NotifyAll();
 }
 
 bool StreamReceipts::Drained() const {

@@ -28,8 +28,10 @@ class BatchReceipts : public std::enable_shared_from_this<BatchReceipts> {
 
   // Waits until a receipt comes, at most `timeout`.
   void WaitForProgress(std::chrono::nanoseconds timeout);
+  // Ends the waits for progress, and has `gone` asked.
+  void Wake();
   // How many are missing, after waiting until none is, `timeout` has passed, or `gone` (asked a few
-  // times a second) says that nobody waits any more.
+  // times a second, and at Wake) says that nobody waits any more.
   std::size_t WaitForAll(std::chrono::nanoseconds timeout, const std::function<bool()>& gone);
   // Those that came; the others are empty.
   std::vector<v1::Receipt> Take();
@@ -58,6 +60,8 @@ class StreamReceipts : public std::enable_shared_from_this<StreamReceipts> {
   std::vector<v1::Receipt> Next(std::chrono::nanoseconds timeout, SteadyTime oldest);
   // Waits until something changes, at most `timeout`.
   void WaitForProgress(std::chrono::nanoseconds timeout);
+  // Ends these waits.
+  void Wake();
   // Finished, and every receipt handed out.
   bool Drained() const;
 

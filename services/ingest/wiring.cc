@@ -31,6 +31,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kProbeTimeout{2'000};
 constexpr milliseconds kProbePause{1'000};
+// Of the time for a stop, what calls under way may still wait for Kafka: at most a tenth.
+constexpr milliseconds kMaxStopGrace{1'000};
+constexpr int kStopGraceShare = 10;
 // Room for the headers beside an event of the largest size.
 constexpr std::size_t kHeaderBytes = 64U << 10;
 
@@ -81,20 +84,24 @@ class IngestProcess final : public process::Component {
     producer_.reset();
   }
 
-  void Drain() override { service_.BeginStop(); }
+  void Drain() override {
+    service_.BeginStop();
+    // A look at Kafka that is under way ends while the last calls do.
+    stop_.Stop();
+  }
 
-  absl::Status Stop(SteadyTime deadline) override {
+  absl::Status Stop(SteadyTime /*deadline*/) override {
     EndMonitor();
-    // All calls have ended: an event that is still waiting has been reported as not confirmed.
-    const auto left = std::chrono::duration_cast<milliseconds>(
-        deadline - std::chrono::steady_clock::now() - std::chrono::seconds(2));
-    const absl::Status flushed = producer_->Flush(std::max(left, milliseconds(0)));
-    if (!flushed.ok()) {
+    // All calls have ended, and every event without a receipt is to be sent again by its sender:
+    // waiting for Kafka would help nobody.
+    const std::size_t left = producer_->outstanding();
+    if (left > 0) {
       telemetry::LogWarning(
           "stopping while Kafka does not answer; events that were not confirmed to their senders "
           "are dropped",
-          {{"events", producer_->outstanding()}});
+          {{"events", left}});
     }
+    producer_.reset();
     return absl::OkStatus();
   }
 
@@ -139,6 +146,13 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(const v1::IngestConfig&
   ServiceOptions service;
   service.produce_timeout = config::DurationOr(config.has_produce_timeout(),
                                                config.produce_timeout(), service.produce_timeout);
+
+  const config::v1::ProcessConfig& process = config.process();
+  if (process.has_stop_timeout()) {
+    service.stop_grace = std::min<milliseconds>(
+        kMaxStopGrace,
+        config::DurationOr(true, process.stop_timeout(), milliseconds(10'000)) / kStopGraceShare);
+  }
 
   kafka::ProducerOptions producer_options;
   producer_options.connection.bootstrap_servers = config.kafka().bootstrap_servers();
