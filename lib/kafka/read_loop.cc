@@ -106,7 +106,12 @@ absl::Status ReadLoop::EnsureAttached() {
     attach_at_ = clock_.SteadyNow() + std::min(*next, LogReader::kOnce);
     return absl::OkStatus();
   }
-  if (fresh_) return next.status();
+  if (fresh_) {
+    // A client made while the broker stood still has been seen to answer "unknown partition" for a
+    // minute after the broker was back; a new one knows nothing wrong.
+    Close();
+    return next.status();
+  }
   attach_error_ = next.status();
   attach_at_ = clock_.SteadyNow() + attach_backoff_.Next();
   return absl::OkStatus();

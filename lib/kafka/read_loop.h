@@ -39,8 +39,9 @@ class LogReader : public RebalanceListener {
 
   // Names what is read: by Assign, or by Subscribe with `listener`, which passes on to this object.
   // `fresh`: the consumer is new and reads nothing yet. Called again with the same one after the
-  // time returned, for topics and partitions that have come. On an error it is called again; a
-  // consumer that was attached before is read meanwhile.
+  // time returned, for topics and partitions that have come. On an error it is called again: with
+  // another fresh consumer, or with the same where that one was attached before; it is read
+  // meanwhile.
   virtual absl::StatusOr<std::chrono::nanoseconds> Attach(Consumer& consumer,
                                                           RebalanceListener& listener,
                                                           bool fresh) = 0;
