@@ -335,9 +335,9 @@ class StoppingTest : public IngestServiceTest {
   }
   // When `count` events wait for Kafka.
   void StopWith(std::size_t count) {
-    while (producer_->outstanding() < count) std::this_thread::yield();
+    while (ingest_->producer->outstanding() < count) std::this_thread::yield();
     stopped_ = std::chrono::steady_clock::now();
-    service_->BeginStop();
+    ingest_->service.BeginStop();
   }
   void ExpectStopped(const absl::Status& status) const {
     EXPECT_THAT(status,
@@ -366,7 +366,7 @@ TEST_F(StoppingTest, ABatchIsToBeSentAgain) {
 TEST_F(StoppingTest, ABatchThatIsNotCompleteEndsToo) {
   const auto context = Context();
   v1::PublishBatchResponse response;
-  auto writer = stub_->PublishBatch(context.get(), &response);
+  auto writer = ingest_->stub->PublishBatch(context.get(), &response);
   v1::PublishBatchRequest request;
   *request.add_events() = AlertEvent("e1", Field(1, "X"));
   ASSERT_TRUE(writer->Write(request));
@@ -376,7 +376,7 @@ TEST_F(StoppingTest, ABatchThatIsNotCompleteEndsToo) {
 
 TEST_F(StoppingTest, AStreamEndsToo) {
   const auto context = Context();
-  auto stream = stub_->PublishStream(context.get());
+  auto stream = ingest_->stub->PublishStream(context.get());
   v1::PublishStreamRequest request;
   *request.add_events() = AlertEvent("e1", Field(1, "X"));
   ASSERT_TRUE(stream->Write(request));
@@ -390,7 +390,7 @@ TEST_F(StoppingTest, AStreamEndsToo) {
 
 TEST_F(StoppingTest, AStreamWithoutEventsEndsWithAReason) {
   const auto context = Context();
-  auto stream = stub_->PublishStream(context.get());
+  auto stream = ingest_->stub->PublishStream(context.get());
   v1::PublishStreamRequest request;
   ASSERT_TRUE(stream->Write(request));
   StopWith(0);
@@ -407,8 +407,8 @@ class PatientStopTest : public IngestServiceTest {
 TEST_F(PatientStopTest, WhatKafkaConfirmsWithinTheGraceIsConfirmed) {
   kafka_.HoldDeliveries(true);
   std::thread stop([this] {
-    while (producer_->outstanding() == 0) std::this_thread::yield();
-    service_->BeginStop();
+    while (ingest_->producer->outstanding() == 0) std::this_thread::yield();
+    ingest_->service.BeginStop();
     kafka_.HoldDeliveries(false);
   });
   EXPECT_THAT(Publish(AlertEvent("e1", Field(1, "X"))), IsOk());
