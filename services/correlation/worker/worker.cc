@@ -5,9 +5,8 @@
 #include "lib/base/status.h"
 #include "lib/base/text.h"
 #include "lib/telemetry/log.h"
-#include "lib/telemetry/names.h"
-#include "lib/telemetry/trace.h"
 #include "services/correlation/worker/metrics.h"
+#include "services/correlation/worker/output_trace.h"
 #include "services/correlation/worker/transaction.h"
 
 namespace tocsin::correlation {
@@ -15,24 +14,19 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// A changelog in which nothing came for so long although it has more. Far longer than a dead
-// worker's transaction stays open.
-constexpr std::chrono::seconds kStandsStill{30};
-
-std::string Name(std::string_view stream, std::int32_t partition) {
-  return Concat(stream, "[", partition, "]");
-}
-
 }  // namespace
 
 Worker::Worker(WorkerOptions options, WorkerIo io)
-    : options_(std::move(options)), io_(std::move(io)), rules_(io_.rules->Current()) {}
+    : options_(std::move(options)),
+      io_(std::move(io)),
+      rules_(io_.rules->Current()),
+      restorer_(options_, io_) {}
 
 Worker::~Worker() {
   // Callbacks of the consumer's end reach this object: first the clients, then the rest.
   consumer_.reset();
   producer_.reset();
-  restore_consumer_.reset();
+  restorer_.DropClient();
 }
 
 void Worker::Stop() {
@@ -51,7 +45,7 @@ void Worker::Close() {
   if (consumer_ != nullptr) consumer_->Close();
   consumer_.reset();
   producer_.reset();
-  restore_consumer_.reset();
+  restorer_.DropClient();
   tasks_.clear();
   joined_ = false;
   PublishStatus();
@@ -69,7 +63,7 @@ Worker::StepResult Worker::Step() {
     PublishStatus();
     return StepResult::kRetryLater;
   }
-  const bool restored = Restore();
+  const bool restored = restorer_.Step(tasks_, *consumer_);
   bool busy = restored;
   for (const auto& [id, slot] : tasks_) {
     busy = busy || slot.more || slot.phase == Phase::kRestoring;
@@ -108,11 +102,8 @@ bool Worker::EnsureClients() {
     if (!initialized.ok()) return failed("starting the transactional producer", initialized.status);
     producer_ = *std::move(producer);
   }
-  if (restore_consumer_ == nullptr) {
-    auto consumer = io_.make_consumer({});
-    if (!consumer.ok()) return failed("making the changelog consumer", consumer.status());
-    restore_consumer_ = *std::move(consumer);
-    reading_.clear();
+  if (const absl::Status made = restorer_.EnsureClient(); !made.ok()) {
+    return failed("making the changelog consumer", made);
   }
   if (consumer_ == nullptr) {
     kafka::ConsumerOptions options;
@@ -143,8 +134,7 @@ void Worker::DropClients(const absl::Status& why) {
   client_problem_ = Message(why);
   consumer_.reset();
   producer_.reset();
-  restore_consumer_.reset();
-  reading_.clear();
+  restorer_.DropClient();
   tasks_.clear();
   joined_ = false;
 }
@@ -209,7 +199,7 @@ void Worker::HandleErrors(const kafka::Batch& batch) {
 
 void Worker::OnAssigned(const std::vector<kafka::AssignedPartition>& partitions) {
   tasks_.clear();
-  reading_.clear();
+  restorer_.ForgetTasks();
   joined_ = true;
   group_problem_.clear();
   std::vector<kafka::TopicPartition> all;
@@ -237,7 +227,7 @@ void Worker::OnAssigned(const std::vector<kafka::AssignedPartition>& partitions)
                     [&assigned](const std::string& topic) { return assigned.contains(topic); });
     slot.phase = complete ? Phase::kRestoring : Phase::kIncomplete;
     if (!complete) {
-      slot.problem = Concat(Name(id.first, id.second), " waits until all members know its topics");
+      slot.problem = Concat(slot.Name(), " waits until all members know its topics");
     }
   }
   telemetry::LogInfo(
@@ -250,285 +240,21 @@ void Worker::OnRevoked(const std::vector<kafka::TopicPartition>& partitions) {
   telemetry::LogInfo("partitions revoked",
                      {{"worker", options_.id}, {"partitions", partitions.size()}});
   tasks_.clear();
-  reading_.clear();
+  restorer_.ForgetTasks();
 }
 
 void Worker::OnLost(const std::vector<kafka::TopicPartition>& partitions) {
   telemetry::LogWarning("partitions lost: the session has expired",
                         {{"worker", options_.id}, {"partitions", partitions.size()}});
   tasks_.clear();
-  reading_.clear();
+  restorer_.ForgetTasks();
 }
 
-Worker::TaskSlot* Worker::SlotReading(const std::string& topic, std::int32_t partition) {
+TaskSlot* Worker::SlotReading(const std::string& topic, std::int32_t partition) {
   const std::shared_ptr<const RulePlan> plan = rules_->PlanReading(topic);
   if (plan == nullptr) return nullptr;
   const auto found = tasks_.find({plan->stream().topic, partition});
   return found == tasks_.end() ? nullptr : &found->second;
-}
-
-kafka::TopicPartition Worker::Changelog(const TaskSlot& slot) const {
-  return {slot.plan->stream().ChangelogTopic(), slot.partition};
-}
-
-// --- restoring
-// ------------------------------------------------------------------------------------
-
-bool Worker::Restore() {
-  bool progress = false;
-  for (auto& [id, slot] : tasks_) {
-    if (slot.phase != Phase::kRestoring || slot.reading) continue;
-    absl::Status status = OpenStore(slot);
-    if (status.ok() && !slot.target_known) status = FindTarget(slot);
-    if (!status.ok()) {
-      // The store is still in the hands of a worker that has not closed it, or the broker does not
-      // answer: the next step tries again.
-      slot.problem = Concat(Name(id.first, id.second), " restores: ", Message(status));
-      continue;
-    }
-    slot.problem.clear();
-    progress = true;
-    if (slot.store->position().value_or(0) >= slot.target) {
-      status = FinishRestore(slot);
-      if (!status.ok()) {
-        slot.problem = Concat(Name(id.first, id.second), " restores: ", Message(status));
-        slot.target_known = false;
-      }
-    } else {
-      slot.reading = true;
-      slot.stands_since.reset();
-    }
-  }
-  return ReadChangelogs() || progress;
-}
-
-absl::Status Worker::OpenStore(TaskSlot& slot) {
-  if (slot.store != nullptr) return absl::OkStatus();
-  StateStoreOptions options = options_.store;
-  options.folder =
-      Concat(options_.state_folder, "/", slot.plan->stream().topic, "/", slot.partition);
-  auto store = StateStore::Open(options, io_.clock->Now());
-  if (store.status().code() == absl::StatusCode::kDataLoss) {
-    telemetry::LogError("the state on disk is damaged and is read anew from the changelog",
-                        {{"folder", options.folder}, {"error", store.status()}});
-    TOCSIN_RETURN_IF_ERROR(StateStore::Wipe(options.folder));
-    store = StateStore::Open(options, io_.clock->Now());
-  }
-  TOCSIN_RETURN_IF_ERROR(store.status());
-  slot.store = *std::move(store);
-  return absl::OkStatus();
-}
-
-absl::Status Worker::FindTarget(TaskSlot& slot) {
-  // The order matters. The offsets that the group gives out are free of open transactions, so a
-  // predecessor that could still commit has committed. What it left unfinished in the changelog
-  // lies below the high watermark, and reading up to there waits until that is decided.
-  std::vector<kafka::TopicPartition> inputs;
-  for (const std::string& topic : slot.plan->InputTopics()) {
-    inputs.push_back({topic, slot.partition});
-  }
-  TOCSIN_ASSIGN_OR_RETURN(slot.committed, consumer_->Committed(inputs, 5 * options_.query_timeout));
-  TOCSIN_ASSIGN_OR_RETURN(slot.target, restore_consumer_->QueryEndOffset(
-                                           Changelog(slot), kafka::Isolation::kReadUncommitted,
-                                           options_.query_timeout));
-  if (slot.store->position().value_or(0) > slot.target) {
-    Rebuild(slot, "it is ahead of the changelog, which must have been made anew");
-    return Unavailable("the state is read anew");
-  }
-  slot.target_known = true;
-  return absl::OkStatus();
-}
-
-bool Worker::ReadChangelogs() {
-  std::set<TaskId> wanted;
-  bool anything_runs = false;
-  for (const auto& [id, slot] : tasks_) {
-    if (slot.reading) wanted.insert(id);
-    anything_runs = anything_runs || slot.phase == Phase::kRunning;
-  }
-  if (wanted.empty() && reading_.empty()) return false;
-  if (wanted != reading_) {
-    kafka::Offsets from;
-    for (const TaskId& id : wanted) {
-      const TaskSlot& slot = tasks_.at(id);
-      std::int64_t begin = slot.store->position().value_or(-1);
-      if (begin < 0) {
-        const auto beginning =
-            restore_consumer_->QueryBeginningOffset(Changelog(slot), options_.query_timeout);
-        if (!beginning.ok()) return false;
-        begin = *beginning;
-      }
-      from[Changelog(slot)] = begin;
-    }
-    const absl::Status assigned = restore_consumer_->Assign(from);
-    if (!assigned.ok()) {
-      telemetry::LogWarning("the changelog cannot be read",
-                            {{"worker", options_.id}, {"error", assigned}});
-      return false;
-    }
-    reading_ = wanted;
-    if (wanted.empty()) return false;
-  }
-  const kafka::Batch batch =
-      restore_consumer_->Poll(anything_runs ? milliseconds(0) : options_.poll_timeout);
-  std::map<kafka::TopicPartition, TaskSlot*> slots;
-  for (const TaskId& id : wanted) {
-    TaskSlot& slot = tasks_.at(id);
-    slots[Changelog(slot)] = &slot;
-  }
-  std::map<TaskSlot*, std::pair<StateChanges, std::int64_t>> changes;
-  for (const kafka::Record& record : batch.records) {
-    const auto slot = slots.find(record.where());
-    if (slot == slots.end() || !record.key.has_value()) continue;
-    auto& [of_slot, position] = changes[slot->second];
-    of_slot.insert_or_assign(*record.key, record.value);
-    position = record.offset + 1;
-  }
-  for (auto& [slot, read] : changes) {
-    const absl::Status applied = slot->store->Apply(read.first, read.second, io_.clock->Now());
-    if (!applied.ok()) {
-      Refuse(*slot, Concat("the state cannot be written: ", Message(applied)));
-    }
-  }
-  for (const kafka::PollError& error : batch.errors) {
-    const auto slot = error.where.has_value() ? slots.find(*error.where) : slots.end();
-    if (slot != slots.end() && error.status.code() == absl::StatusCode::kOutOfRange) {
-      Rebuild(*slot->second, "the changelog does not hold its position any more");
-    }
-  }
-  for (auto& [where, slot] : slots) {
-    if (slot->phase != Phase::kRestoring || !slot->reading) continue;
-    const std::optional<std::int64_t> position = restore_consumer_->Position(where);
-    if (!position.has_value() || *position < slot->target) {
-      WatchRestore(*slot, position.value_or(0));
-      continue;
-    }
-    slot->reading = false;
-    const absl::Status applied = slot->store->Apply({}, *position, io_.clock->Now());
-    const absl::Status finished = applied.ok() ? FinishRestore(*slot) : applied;
-    if (!finished.ok()) {
-      slot->problem = Concat(Name(where.topic, where.partition), " restores: ", Message(finished));
-      slot->target_known = false;
-    }
-  }
-  return !batch.records.empty();
-}
-
-void Worker::WatchRestore(TaskSlot& slot, std::int64_t position) {
-  const SteadyTime now = io_.clock->SteadyNow();
-  if (!slot.stands_since.has_value() || position != slot.stands_at) {
-    slot.stands_at = position;
-    slot.stands_since = now;
-    slot.problem.clear();
-    return;
-  }
-  if (now - *slot.stands_since < kStandsStill) return;
-  slot.stands_since = now;
-  const kafka::TopicPartition changelog = Changelog(slot);
-  const absl::StatusOr<std::int64_t> stable = restore_consumer_->QueryEndOffset(
-      changelog, kafka::Isolation::kReadCommitted, options_.query_timeout);
-  // The broker is away: that says nothing about the changelog.
-  if (!stable.ok()) return;
-  if (*stable > position) {
-    telemetry::LogWarning("the reader of a changelog stands still and is started again",
-                          {{"changelog", kafka::Describe(changelog)},
-                           {"position", position},
-                           {"stable_end", *stable}});
-    reading_.clear();
-    return;
-  }
-  slot.problem =
-      Concat(Name(slot.plan->stream().topic, slot.partition), " waits in its changelog: at offset ",
-             *stable, " of ", kafka::Describe(changelog), " (end ", slot.target,
-             ") a transaction is open that Kafka does not end. "
-             "docs/formats/correlation-state.md, \"A transaction that nobody ends\", "
-             "says what to do");
-  telemetry::LogError(
-      "a transaction in a changelog stays open and holds up its partition",
-      {{"changelog", kafka::Describe(changelog)}, {"offset", *stable}, {"end", slot.target}});
-}
-
-void Worker::Rebuild(TaskSlot& slot, std::string_view why) {
-  telemetry::LogWarning(
-      "the state of a partition is discarded and read anew from the changelog",
-      {{"stream", slot.plan->stream().topic}, {"partition", slot.partition}, {"why", why}});
-  slot.store.reset();
-  slot.reading = false;
-  slot.target_known = false;
-  const absl::Status wiped = StateStore::Wipe(
-      Concat(options_.state_folder, "/", slot.plan->stream().topic, "/", slot.partition));
-  if (!wiped.ok()) Refuse(slot, Concat("its old state cannot be removed: ", Message(wiped)));
-}
-
-void Worker::Refuse(TaskSlot& slot, std::string problem) {
-  slot.phase = Phase::kRefused;
-  slot.reading = false;
-  slot.task.reset();
-  slot.store.reset();
-  slot.problem =
-      Concat(Name(slot.plan->stream().topic, slot.partition), " stands still: ", problem);
-  telemetry::LogError(
-      "a partition stands still",
-      {{"stream", slot.plan->stream().topic}, {"partition", slot.partition}, {"why", problem}});
-}
-
-absl::Status Worker::FinishRestore(TaskSlot& slot) {
-  if (const absl::Status format = Task::CheckFormat(*slot.store); !format.ok()) {
-    Refuse(slot, std::string(Message(format)));
-    return absl::OkStatus();
-  }
-  const std::map<std::string, std::int64_t> in_state = Task::Offsets(*slot.store);
-  TOCSIN_RETURN_IF_ERROR(slot.store->status());
-  std::map<std::string, std::int64_t> next;
-  std::vector<kafka::TopicPartition> inputs;
-  for (const std::string& topic : slot.plan->InputTopics()) {
-    const kafka::TopicPartition where{topic, slot.partition};
-    inputs.push_back(where);
-    const auto state = in_state.find(topic);
-    const auto group = slot.committed.find(where);
-    if (state == in_state.end() && group == slot.committed.end()) {
-      TOCSIN_ASSIGN_OR_RETURN(next[topic],
-                              consumer_->QueryBeginningOffset(where, options_.query_timeout));
-      continue;
-    }
-    if (state != in_state.end() && group == slot.committed.end()) {
-      telemetry::LogWarning("the group has no offset where the state has one; the state's is used",
-                            {{"where", kafka::Describe(where)}, {"offset", state->second}});
-      next[topic] = state->second;
-      continue;
-    }
-    if (state != in_state.end() && state->second == group->second) {
-      next[topic] = state->second;
-      continue;
-    }
-    const std::string difference =
-        Concat("the group ", options_.group, " has committed offset ", group->second, " of ",
-               kafka::Describe(where), ", the state was computed up to ",
-               state == in_state.end() ? std::string("nothing") : std::to_string(state->second));
-    if (!slot.rebuilt) {
-      slot.rebuilt = true;
-      Rebuild(slot, difference);
-      return absl::OkStatus();
-    }
-    Refuse(slot, Concat(difference,
-                        ". They change together only; if the offsets were moved by hand, move them "
-                        "back, or delete the group's offsets to go on where the state ends"));
-    return absl::OkStatus();
-  }
-  for (const auto& [topic, offset] : next) {
-    TOCSIN_RETURN_IF_ERROR(consumer_->Seek({topic, slot.partition}, offset));
-  }
-  TOCSIN_RETURN_IF_ERROR(consumer_->Resume(inputs));
-  slot.next = std::move(next);
-  slot.task = std::make_unique<Task>(slot.partition, slot.plan, options_.task);
-  slot.idle.Reset();
-  slot.phase = Phase::kRunning;
-  slot.problem.clear();
-  telemetry::LogInfo("a partition runs",
-                     {{"stream", slot.plan->stream().topic},
-                      {"partition", slot.partition},
-                      {"changelog_position", slot.store->position().value_or(0)}});
-  return absl::OkStatus();
 }
 
 // --- running
@@ -616,15 +342,15 @@ bool Worker::Commit(std::vector<Computed> computed) {
     TaskSlot& slot = *of_slot.slot;
     if (const absl::Status read = slot.store->status(); !read.ok()) {
       // What was computed over a state that cannot be read is worthless.
-      DropClients(Annotate(read, Name(slot.plan->stream().topic, slot.partition)));
+      DropClients(Annotate(read, slot.Name()));
       return true;
     }
     if (of_slot.overlay->empty() && of_slot.result.outputs.empty()) continue;
-    Trace(slot, of_slot.result.outputs);
+    TraceOutputs(options_.group, slot.partition, of_slot.result.outputs);
     for (OutputRecord& output : of_slot.result.outputs) {
       records.push_back(std::move(output.record));
     }
-    const kafka::TopicPartition changelog = Changelog(slot);
+    const kafka::TopicPartition changelog = slot.Changelog();
     for (const auto& [key, value] : of_slot.overlay->changes()) {
       kafka::OutgoingRecord& record = records.emplace_back();
       record.topic = changelog.topic;
@@ -664,7 +390,7 @@ bool Worker::Commit(std::vector<Computed> computed) {
       CountTransaction("committed", seconds);
       for (Computed& of_slot : computed) {
         TaskSlot& slot = *of_slot.slot;
-        const auto written = outcome.written.find(Changelog(slot));
+        const auto written = outcome.written.find(slot.Changelog());
         const std::int64_t position =
             written != outcome.written.end() ? written->second : slot.store->position().value_or(0);
         for (const auto& [topic, next] : of_slot.input.next_offsets) slot.next[topic] = next;
@@ -676,7 +402,7 @@ bool Worker::Commit(std::vector<Computed> computed) {
             slot.store->Apply(of_slot.overlay->changes(), position, io_.clock->Now());
         if (!applied.ok()) {
           // It is committed: the changelog has it. Only this machine's copy is behind.
-          DropClients(Annotate(applied, Name(slot.plan->stream().topic, slot.partition)));
+          DropClients(Annotate(applied, slot.Name()));
           return true;
         }
       }
@@ -702,42 +428,6 @@ void Worker::Rewind(TaskSlot& slot) {
   }
 }
 
-void Worker::Trace(TaskSlot& slot, std::vector<OutputRecord>& outputs) {
-  std::optional<telemetry::Span> process;
-  std::int64_t cause = -1;
-  for (OutputRecord& output : outputs) {
-    if (output.kind == OutputKind::kMark) continue;
-    if (cause != output.cause) {
-      cause = output.cause;
-      telemetry::SpanOptions options;
-      options.kind = telemetry::SpanKind::kConsumer;
-      options.parent = telemetry::TraceContext::FromTraceparent(output.parent);
-      for (const std::string& link : output.links) {
-        options.links.push_back(telemetry::TraceContext::FromTraceparent(link));
-      }
-      process.emplace(Concat("process ", output.input_topic), options);
-      process->SetAttribute(telemetry::kMessagingSystem, "kafka");
-      process->SetAttribute(telemetry::kMessagingOperationName, "process");
-      process->SetAttribute(telemetry::kMessagingOperationType, "process");
-      process->SetAttribute(telemetry::kMessagingDestination, output.input_topic);
-      process->SetAttribute(telemetry::kMessagingPartition, std::to_string(slot.partition));
-      process->SetAttribute(telemetry::kMessagingGroup, options_.group);
-    }
-    telemetry::SpanOptions options;
-    options.kind = telemetry::SpanKind::kProducer;
-    options.parent = process->context();
-    telemetry::Span send(Concat("send ", output.record.topic), options);
-    send.SetAttribute(telemetry::kMessagingSystem, "kafka");
-    send.SetAttribute(telemetry::kMessagingOperationName, "send");
-    send.SetAttribute(telemetry::kMessagingOperationType, "send");
-    send.SetAttribute(telemetry::kMessagingDestination, output.record.topic);
-    if (output.kind == OutputKind::kIncident && output.record.key.has_value()) {
-      send.SetAttribute(telemetry::kMessagingConversationId, *output.record.key);
-    }
-    output.record.headers.Set("traceparent", send.context().ToTraceparent());
-  }
-}
-
 void Worker::TellLate() {
   for (const LateNotice::Line& line : late_.Due(io_.clock->SteadyNow())) {
     telemetry::LogWarning(
@@ -759,9 +449,8 @@ void Worker::PublishStatus() {
     if (slot.phase == Phase::kRunning) {
       ++status.running;
     } else if (status.problem.empty()) {
-      status.problem = slot.problem.empty()
-                           ? Concat(Name(id.first, id.second), " reads its changelog")
-                           : slot.problem;
+      status.problem =
+          slot.problem.empty() ? Concat(slot.Name(), " reads its changelog") : slot.problem;
     }
   }
   if (joined_ && status.running == status.tasks) status.running_epoch = rules_->epoch;

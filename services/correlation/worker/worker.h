@@ -26,30 +26,13 @@
 #include "absl/status/status.h"
 #include "lib/base/mutex.h"
 #include "services/correlation/engine/task.h"
-#include "services/correlation/store/state_store.h"
 #include "services/correlation/worker/io.h"
 #include "services/correlation/worker/late_notice.h"
+#include "services/correlation/worker/restorer.h"
+#include "services/correlation/worker/task_slot.h"
+#include "services/correlation/worker/worker_options.h"
 
 namespace tocsin::correlation {
-
-struct WorkerOptions {
-  // Stable over restarts and used by one live worker only: the group instance id, and with the
-  // group the transactional id.
-  std::string id;
-  std::string group = "correlation";
-  // Stores lie in <state_folder>/<stream>/<partition>.
-  std::string state_folder;
-  TaskOptions task;
-  // How long Step waits at most for records, or for the changelog where nothing runs yet.
-  std::chrono::milliseconds poll_timeout{100};
-  // Most records in one transaction.
-  std::size_t max_batch = 2'000;
-  std::chrono::milliseconds query_timeout{1'000};
-  // How often a retriable step of a transaction is tried before the clients are made anew.
-  int attempts = 3;
-  // folder is ignored.
-  StateStoreOptions store;
-};
 
 struct WorkerStatus {
   // The broker has given this worker its place in the group, with or without partitions.
@@ -87,32 +70,6 @@ class Worker final : private kafka::RebalanceListener {
   WorkerStatus status() const;
 
  private:
-  enum class Phase { kIncomplete, kRestoring, kRunning, kRefused };
-  struct TaskSlot {
-    std::shared_ptr<const RulePlan> plan;
-    std::int32_t partition = 0;
-    std::set<std::string> assigned_topics;
-    Phase phase = Phase::kIncomplete;
-    std::unique_ptr<StateStore> store;
-    std::unique_ptr<Task> task;
-    IdleTracker idle;
-    bool more = false;
-
-    // Restoring.
-    bool target_known = false;
-    std::int64_t target = 0;
-    kafka::Offsets committed;
-    bool rebuilt = false;
-    bool reading = false;
-    // Where the reading of the changelog stands, and since when.
-    std::int64_t stands_at = 0;
-    std::optional<SteadyTime> stands_since;
-
-    // Running: the next offset of each input topic, as in the state.
-    std::map<std::string, std::int64_t> next;
-    std::string problem;
-  };
-  using TaskId = std::pair<std::string, std::int32_t>;
   // What one task has computed and not yet made visible.
   struct Computed {
     TaskSlot* slot = nullptr;
@@ -132,39 +89,24 @@ class Worker final : private kafka::RebalanceListener {
   void HandleErrors(const kafka::Batch& batch);
   TaskSlot* SlotReading(const std::string& topic, std::int32_t partition);
 
-  // Restoring, a piece at a time. True when something was done.
-  bool Restore();
-  absl::Status OpenStore(TaskSlot& slot);
-  absl::Status FindTarget(TaskSlot& slot);
-  bool ReadChangelogs();
-  absl::Status FinishRestore(TaskSlot& slot);
-  // Finds out why a changelog that has more does not give it.
-  void WatchRestore(TaskSlot& slot, std::int64_t position);
-  void Rebuild(TaskSlot& slot, std::string_view why);
-  void Refuse(TaskSlot& slot, std::string problem);
-
   void Probe(TaskSlot& slot, bool& broker_answers, std::vector<DueSilence>& due);
   std::vector<Computed> Compute(const kafka::Batch& batch);
   // True when a transaction was tried.
   bool Commit(std::vector<Computed> computed);
   void Rewind(TaskSlot& slot);
-  void Trace(TaskSlot& slot, std::vector<OutputRecord>& outputs);
   void TellLate();
   void PublishStatus();
-  kafka::TopicPartition Changelog(const TaskSlot& slot) const;
   bool stopping() const;
 
   const WorkerOptions options_;
   const WorkerIo io_;
   std::shared_ptr<const RuleSet> rules_;
   std::vector<std::string> subscribed_;
-  std::map<TaskId, TaskSlot> tasks_;
-  std::unique_ptr<kafka::Consumer> restore_consumer_;
+  TaskSlots tasks_;
+  Restorer restorer_;
   std::unique_ptr<kafka::TransactionalProducer> producer_;
   std::unique_ptr<kafka::Consumer> consumer_;
   bool joined_ = false;
-  // The changelogs that restore_consumer_ reads now.
-  std::set<TaskId> reading_;
   std::optional<SteadyTime> next_probe_round_;
   LateNotice late_;
   std::string client_problem_;

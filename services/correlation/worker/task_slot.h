@@ -1,0 +1,55 @@
+// The tasks of one worker and how far each has come.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "lib/base/clock.h"
+#include "lib/kafka/types.h"
+#include "services/correlation/engine/task.h"
+#include "services/correlation/store/state_store.h"
+
+namespace tocsin::correlation {
+
+enum class Phase { kIncomplete, kRestoring, kRunning, kRefused };
+
+// One partition number of a stream, assigned to a worker.
+struct TaskSlot {
+  std::shared_ptr<const RulePlan> plan;
+  std::int32_t partition = 0;
+  std::set<std::string> assigned_topics;
+  Phase phase = Phase::kIncomplete;
+  std::unique_ptr<StateStore> store;
+  std::unique_ptr<Task> task;
+  IdleTracker idle;
+  bool more = false;
+
+  // Restoring.
+  bool target_known = false;
+  std::int64_t target = 0;
+  kafka::Offsets committed;
+  bool rebuilt = false;
+  bool reading = false;
+  // Where the reading of the changelog stands, and since when.
+  std::int64_t stands_at = 0;
+  std::optional<SteadyTime> stands_since;
+
+  // Running: the next offset of each input topic, as in the state.
+  std::map<std::string, std::int64_t> next;
+  std::string problem;
+
+  // "alerts.raw[3]"
+  std::string Name() const;
+  kafka::TopicPartition Changelog() const;
+};
+
+// Stream and partition number.
+using TaskId = std::pair<std::string, std::int32_t>;
+using TaskSlots = std::map<TaskId, TaskSlot>;
+
+}  // namespace tocsin::correlation
