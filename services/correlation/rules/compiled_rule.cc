@@ -299,6 +299,16 @@ class RuleCompiler {
       refuse("eq", "the event itself is in the window, so the count is at least 1");
       return;
     }
+    for (const std::string_view key : {"gt", "gte"}) {
+      const bool given = key == "gt" ? condition.has_gt() : condition.has_gte();
+      const std::int64_t smallest = key == "gt" ? 0 : 1;
+      if (!given || (key == "gt" ? condition.gt() : condition.gte()) >= smallest) continue;
+      FailAtValue(Concat(kPath, ".", key),
+                  Concat("the condition holds at every event, because a count is at least 1; if "
+                         "that is meant, write '",
+                         key, ": ", smallest, "'"));
+      return;
+    }
     std::int64_t least = 1;
     std::string_view limiting = "gte";
     if (condition.has_gte()) least = std::max(least, condition.gte());

@@ -354,6 +354,10 @@ TEST_F(RuleTest, RefusesWithPlaceAndReason) {
       {Yaml({.condition = "{gte: 2, lte: 3}"}), "r.yaml:7:23: 'lte' asks for too few events"},
       {Yaml({.condition = "{eq: 0}"}), "r.yaml:7:19: the condition can never hold at an event"},
       {Yaml({.condition = "{eq: -1}"}), "can never hold at an event"},
+      {Yaml({.condition = "{gte: 0}"}),
+       "r.yaml:7:20: the condition holds at every event, because a count is at least 1; if that is "
+       "meant, write 'gte: 1'"},
+      {Yaml({.condition = "{gt: -1}"}), "if that is meant, write 'gt: 0'"},
       {Yaml({.condition = "{eq: 2, gt: 2}"}), "it asks for exactly 2 and for at least 3"},
       {Yaml({.condition = "{eq: 2, neq: 2}"}), "'eq' and 'neq' name the same number"},
       {Yaml({.condition = "{gte: 5001}"}), "r.yaml:7:20: more than 5000 events"},
