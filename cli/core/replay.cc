@@ -29,7 +29,12 @@ struct RowPlace {
 absl::StatusOr<std::ifstream> Open(const std::filesystem::path& csv) {
   std::ifstream file(csv, std::ios::binary);
   std::error_code ignored;
-  if (!file || !std::filesystem::is_regular_file(csv, ignored)) {
+  if (std::filesystem::exists(csv, ignored) && !std::filesystem::is_regular_file(csv, ignored)) {
+    return InvalidArgument(Concat(csv.string(),
+                                  " is not a regular file: the rows are read twice, to put them in "
+                                  "order, so save them to a file first"));
+  }
+  if (!file) {
     return NotFound(Concat("there is no file ", csv.string(), " that can be read"));
   }
   return file;

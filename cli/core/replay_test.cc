@@ -245,6 +245,8 @@ TEST_F(ReplayTest, HeaderErrorsSayWhatIsMissing) {
   }
   EXPECT_THAT(ReadHeader(folder_ / "none.csv"),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("none.csv")));
+  EXPECT_THAT(ReadHeader(folder_),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not a regular file")));
 }
 
 TEST_F(ReplayTest, TheDemoIsInOrderAndWhole) {
