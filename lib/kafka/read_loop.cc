@@ -28,7 +28,8 @@ ReadLoop::ReadLoop(LogReader& reader, MakeConsumer make_consumer, ReadLoopOption
       clock_(clock),
       // Seeded by the name, so that the loops of one process do not retry in step.
       attach_backoff_(options_.retry, Murmur2(options_.name)),
-      ask_backoff_(options_.retry, Murmur2(options_.name) + 1U) {}
+      ask_backoff_(options_.retry, Murmur2(options_.name) + 1U),
+      move_backoff_(options_.retry, Murmur2(options_.name) + 2U) {}
 
 ReadLoop::~ReadLoop() { Close(); }
 
@@ -42,11 +43,11 @@ void ReadLoop::Close() {
   in_hand_.reset();
   lost_.clear();
   attach_error_ = lost_error_ = trouble_ = absl::OkStatus();
-  ask_at_ = {};
+  ask_at_ = move_at_ = {};
 }
 
 void ReadLoop::Run(const Pause& pause) {
-  Backoff backoff(options_.retry, Murmur2(options_.name) + 2U);
+  Backoff backoff(options_.retry, Murmur2(options_.name) + 3U);
   bool disturbed = false;
   while (!pause(std::chrono::nanoseconds(0))) {
     const absl::Status state = Step();
@@ -123,26 +124,25 @@ void ReadLoop::AskWhetherKafkaAnswers() {
       trouble_where_.has_value()
           ? consumer_->QueryBeginningOffset(*trouble_where_, options_.question).status()
           : consumer_->Probe(options_.question);
-  if (answer.ok()) trouble_ = absl::OkStatus();
-  Asked(answer.ok());
-}
-
-void ReadLoop::MoveLost() {
-  if (lost_.empty() || clock_.SteadyNow() < ask_at_) return;
-  while (!lost_.empty()) {
-    lost_error_ = Move(*lost_.begin());
-    if (!lost_error_.ok()) return Asked(false);
-    lost_.erase(lost_.begin());
-  }
-  Asked(true);
-}
-
-void ReadLoop::Asked(bool answered) {
-  if (answered) {
+  if (answer.ok()) {
+    trouble_ = absl::OkStatus();
     ask_backoff_.Reset();
   } else {
     ask_at_ = clock_.SteadyNow() + ask_backoff_.Next();
   }
+}
+
+void ReadLoop::MoveLost() {
+  if (lost_.empty() || clock_.SteadyNow() < move_at_) return;
+  while (!lost_.empty()) {
+    lost_error_ = Move(*lost_.begin());
+    if (!lost_error_.ok()) {
+      move_at_ = clock_.SteadyNow() + move_backoff_.Next();
+      return;
+    }
+    lost_.erase(lost_.begin());
+  }
+  move_backoff_.Reset();
 }
 
 absl::Status ReadLoop::Move(const TopicPartition& where) {

@@ -121,7 +121,6 @@ class ReadLoop final : private RebalanceListener {
   // These ask when it is time to ask again.
   void AskWhetherKafkaAnswers();
   void MoveLost();
-  void Asked(bool answered);
   absl::Status Move(const TopicPartition& where);
   void Note(const Batch& batch);
   absl::Status State() const;
@@ -148,10 +147,13 @@ class ReadLoop final : private RebalanceListener {
   // What the last poll complained of, until the contrary is proven; about which partition.
   absl::Status trouble_;
   std::optional<TopicPartition> trouble_where_;
-  // Before it no question is asked again.
+  // Before these no question of the kind is asked again. Apart, so that a partition that never
+  // answers does not keep the others from being moved.
   SteadyTime ask_at_;
+  SteadyTime move_at_;
   Backoff attach_backoff_;
   Backoff ask_backoff_;
+  Backoff move_backoff_;
 };
 
 }  // namespace tocsin::kafka

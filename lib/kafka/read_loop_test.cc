@@ -163,6 +163,22 @@ TEST_F(ReadLoopTest, QuestionsThatFailAreAskedAgainAfterAPause) {
   EXPECT_THAT(reader_.read, ElementsAre("kept"));
 }
 
+TEST_F(ReadLoopTest, APartitionThatNeverAnswersKeepsNoOtherFromBeingMoved) {
+  const TopicPartition gone{"a", 0};
+  kafka_.CreateTopic("a", 1);
+  reader_.next = {{gone, 0}, {kFirst, 0}};
+  Make({.initial = milliseconds(1'000), .maximum = milliseconds(1'000)});
+  EXPECT_THAT(Steps(2), IsOk());
+  ASSERT_THAT(kafka_.MakeAdmin()->DeleteTopics({"a"}, milliseconds(0)), IsOk());
+  EXPECT_THAT(Steps(5), StatusIs(absl::StatusCode::kNotFound));
+  LosePosition();
+  for (int i = 0; i < 5; ++i) {
+    clock_.Advance(std::chrono::seconds(2));
+    EXPECT_THAT(Steps(2), StatusIs(absl::StatusCode::kNotFound));
+  }
+  EXPECT_THAT(reader_.read, ElementsAre("kept"));
+}
+
 TEST_F(ReadLoopTest, WhatWasNotTakenComesAgain) {
   Make();
   Append(kFirst, "a");
