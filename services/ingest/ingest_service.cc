@@ -10,6 +10,7 @@
 #include "lib/base/status.h"
 #include "lib/base/text.h"
 #include "lib/rpc/caller.h"
+#include "lib/rpc/end_call.h"
 #include "lib/rpc/status.h"
 #include "lib/telemetry/trace.h"
 #include "services/ingest/receipts.h"
@@ -130,7 +131,11 @@ grpc::Status IngestService::PublishStream(
     grpc::ServerContext* context,
     grpc::ServerReaderWriter<v1::PublishStreamResponse, v1::PublishStreamRequest>* stream) {
   const auto receipts = std::make_shared<StreamReceipts>();
-  OpenCalls::Call call(calls_, *context, [receipts] { receipts->Wake(); });
+  OpenCalls::Call call(calls_, *context, [receipts, context] {
+    // One of the threads may be in Write, for a client that does not read.
+    rpc::EndCall(*context, Stopping());
+    receipts->Wake();
+  });
   std::atomic<bool> broken{false};
   std::thread writer([&] {
     while (!receipts->Drained() && !call.given_up()) {
