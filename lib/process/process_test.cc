@@ -16,6 +16,7 @@
 
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "lib/base/status.h"
+#include "lib/base/stop_signal.h"
 #include "lib/base/testing/status_matchers.h"
 #include "lib/process/testing/http_get.h"
 #include "lib/rpc/channel.h"
@@ -230,14 +231,15 @@ TEST_F(ProcessTest, ASecondSignalEndsAtOnce) {
   ASSERT_NE(child.WaitFor("component stopping"), "");
   // Within half a second it counts as the same one.
   const auto begin = std::chrono::steady_clock::now();
-  std::thread impatient([&child] {
-    for (int i = 0; i < 12; ++i) {
+  StopSignal gone;
+  std::thread impatient([&] {
+    do {
       child.Signal(SIGTERM);
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    }
+    } while (!gone.WaitFor(std::chrono::milliseconds(100)));
   });
   EXPECT_EQ(child.Wait(), 1);
   const auto took = std::chrono::steady_clock::now() - begin;
+  gone.Stop();
   impatient.join();
   EXPECT_GE(took, std::chrono::milliseconds(300));
   EXPECT_LT(took, std::chrono::milliseconds(2000));

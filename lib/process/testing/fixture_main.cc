@@ -1,10 +1,12 @@
 // A process that does nothing but what the tests of lib/process ask of it by its configuration.
 #include <chrono>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <thread>
 
 #include "lib/base/status.h"
+#include "lib/base/stop_signal.h"
 #include "lib/process/process.h"
 #include "lib/rpc/server.h"
 #include "lib/telemetry/log.h"
@@ -29,7 +31,7 @@ class Fixture final : public Component {
     const auto left = deadline - std::chrono::steady_clock::now();
     telemetry::LogInfo("component stopping",
                        {{"seconds_left", std::chrono::duration<double>(left).count()}});
-    while (config_.mode() == "hang") std::this_thread::sleep_for(std::chrono::seconds(1));
+    if (config_.mode() == "hang") Hang();
     Join();
     return config_.mode() == "stop-error" ? DataLoss("7 events are not in Kafka")
                                           : absl::OkStatus();
@@ -40,24 +42,27 @@ class Fixture final : public Component {
  private:
   void Watch() {
     runtime_.readiness().Declare("door", "the file is not there");
-    while (!done_) {
+    do {
       if (std::filesystem::exists(config_.door_file())) {
         runtime_.readiness().Met("door");
       } else {
         runtime_.readiness().NotMet("door", Concat("no file ", config_.door_file()));
       }
       if (config_.mode() == "fail") runtime_.Fail(Internal("the state on disk is not ours"));
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+    } while (!done_.WaitFor(std::chrono::milliseconds(5)));
+  }
+  static void Hang() {
+    std::promise<void> never;
+    never.get_future().wait();
   }
   void Join() {
-    done_ = true;
+    done_.Stop();
     if (watch_.joinable()) watch_.join();
   }
 
   const FixtureConfig& config_;
   Runtime& runtime_;
-  std::atomic<bool> done_{false};
+  StopSignal done_;
   std::thread watch_;
 };
 
