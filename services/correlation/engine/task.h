@@ -14,8 +14,14 @@
 // (event time, ce_sequence, original partition, original offset); rules in order `arrival` judge
 // them at once. docs/formats/time.md has the whole model.
 //
-// Counts: for each stream  in = invalid + duplicate + accepted
-//         for each rule    accepted = filtered + missing_key + late + taken
+// Task itself decides which way each event takes; the rest is in parts:
+//
+//   deduplicator       identities: which event was seen before
+//   watermarks         event time of this partition and, by marks, of the others
+//   reorder_buffer     events that wait for the watermark
+//   detector           windows, detections, incidents
+//   output_writer      records as they lie on their topics
+//   garbage_collector  removes state that no later event can meet
 //
 // Threads: one at a time.
 #pragma once
@@ -25,84 +31,24 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "lib/base/clock.h"
 #include "lib/kafka/types.h"
-#include "lib/schema/wire_format.h"
-#include "services/correlation/engine/envelope.h"
+#include "services/correlation/engine/counts.h"
+#include "services/correlation/engine/garbage_collector.h"
 #include "services/correlation/engine/idle_tracker.h"
-#include "services/correlation/engine/partition_time.h"
+#include "services/correlation/engine/output_writer.h"
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/engine/state_view.h"
+#include "services/correlation/engine/task_options.h"
 
-namespace tocsin::correlation::v1 {
-class HeldEvent;
-class IdentityLog;
-class IncidentRecord;
-class RuleProgress;
-class StoredEvent;
-}  // namespace tocsin::correlation::v1
+namespace google::protobuf {
+class Message;
+}  // namespace google::protobuf
 
 namespace tocsin::correlation {
-
-inline constexpr std::string_view kDetectionsTopic = "detections";
-inline constexpr std::string_view kIncidentsTopic = "incidents.correlated";
-
-// The registered schema of what the engine writes.
-struct OutputSchema {
-  schema::SchemaId id;
-  std::vector<std::int32_t> message_indexes = {0};
-};
-
-struct TaskOptions {
-  OutputSchema detection_schema;
-  OutputSchema incident_schema;
-  std::string detections_topic{kDetectionsTopic};
-  std::string incidents_topic{kIncidentsTopic};
-  // ce_source of detections and incidents.
-  std::string source = "/tocsin/correlation";
-  // Consumer group, for the headers of dead letters.
-  std::string group = "correlation";
-  // Repeated identities are recognised for so long (by Kafka timestamps) and so many events.
-  Duration identity_age = std::chrono::hours(24);
-  std::int64_t identity_count = 1'000'000;
-  // At most so many held events are released, and so many old keys removed, in one batch.
-  std::size_t max_release = 10'000;
-  std::size_t max_sweep = 64;
-};
-
-enum class OutputKind { kForward, kMark, kProcessed, kDetection, kIncident, kDeadLetter };
-
-struct OutputRecord {
-  OutputKind kind{};
-  kafka::OutgoingRecord record;
-  // Outputs with the same number come from the same event, which was read from `input_topic`.
-  std::int64_t cause = 0;
-  std::string input_topic;
-  // traceparent of the event that caused it, and of the others that contributed.
-  std::string parent;
-  std::vector<std::string> links;
-};
-
-struct RuleCounts {
-  std::int64_t filtered = 0;
-  std::int64_t missing_key = 0;
-  std::int64_t late = 0;
-  std::int64_t taken = 0;
-  std::int64_t where_errors = 0;
-  std::int64_t detections = 0;
-  std::int64_t incidents = 0;
-};
-
-struct Counts {
-  std::int64_t in = 0;
-  std::int64_t invalid = 0;
-  std::int64_t duplicate = 0;
-  std::int64_t accepted = 0;
-  std::int64_t forwarded = 0;
-  std::map<std::string, RuleCounts> rules;
-};
 
 struct TaskInput {
   // In any order that keeps the order within each partition.
@@ -161,11 +107,7 @@ class Task {
   std::shared_ptr<const RulePlan> plan_;
   // Reused for every event; one for each of the plan's prototypes.
   std::vector<std::unique_ptr<google::protobuf::Message>> messages_;
-  // Rule versions whose state is being removed; known once `plan_checked_`.
-  bool plan_checked_ = false;
-  std::vector<std::string> garbage_;
-  // Where the removal of old keys goes on.
-  std::string sweep_from_;
+  GarbageCollector garbage_;
 };
 
 }  // namespace tocsin::correlation

@@ -1,0 +1,142 @@
+#include "services/correlation/engine/output_writer.h"
+
+#include <set>
+
+#include "google/protobuf/message.h"
+#include "google/protobuf/util/time_util.h"
+#include "lib/base/hash.h"
+#include "lib/base/status.h"
+#include "lib/base/text.h"
+#include "lib/base/time.h"
+#include "lib/schema/wire_format.h"
+#include "services/correlation/engine/keys.h"
+#include "tocsin/correlation/v1/detection.pb.h"
+#include "tocsin/correlation/v1/repartition.pb.h"
+#include "tocsin/incident/v1/incident.pb.h"
+
+namespace tocsin::correlation {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+constexpr std::size_t kMaxLinks = 128;
+
+std::string SeverityText(tocsin::event::v1::Severity severity) {
+  constexpr std::string_view kPrefix = "SEVERITY_";
+  if (severity == tocsin::event::v1::SEVERITY_UNSPECIFIED) {
+    severity = tocsin::event::v1::SEVERITY_INFO;
+  }
+  const std::string& name = tocsin::event::v1::Severity_Name(severity);
+  return name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name;
+}
+
+}  // namespace
+
+void OutputWriter::NextCause(std::string_view input_topic) {
+  ++cause_;
+  input_topic_ = input_topic;
+}
+
+void OutputWriter::WriteForward(const Repartition& repartition, std::string key,
+                                const kafka::Record& record, const Envelope& envelope,
+                                const Origin& origin, const v1::WatermarkMark& before) {
+  OutputRecord& output = Add(OutputKind::kForward, envelope.traceparent);
+  output.record.topic = repartition.topic;
+  output.record.partition = PartitionForKey(key, plan_.stream().partitions);
+  output.record.key = std::move(key);
+  output.record.value = record.value;
+  output.record.headers = record.headers;
+  output.record.headers.Set(kOriginHeader, EncodeOrigin(origin));
+  output.record.headers.Set(kBeforeHeader, before.SerializeAsString());
+}
+
+void OutputWriter::WriteMarks(const Repartition& repartition, const v1::WatermarkMark& mark) {
+  const std::string bytes = mark.SerializeAsString();
+  for (std::int32_t partition = 0; partition < plan_.stream().partitions; ++partition) {
+    OutputRecord& output = Add(OutputKind::kMark, "");
+    output.record.topic = repartition.topic;
+    output.record.partition = partition;
+    output.record.value = bytes;
+    output.record.headers.Set(kKindHeader, kKindMark);
+  }
+}
+
+void OutputWriter::WriteProcessed(const kafka::Record& record, const Envelope& envelope,
+                                  const Origin& origin) {
+  OutputRecord& output = Add(OutputKind::kProcessed, envelope.traceparent);
+  output.record.topic = plan_.stream().ProcessedTopic();
+  output.record.key = record.key;
+  output.record.value = record.value;
+  output.record.headers = record.headers;
+  output.record.headers.Set(kOriginHeader, EncodeOrigin(origin));
+}
+
+void OutputWriter::WriteDeadLetter(const kafka::Record& record, const absl::Status& why,
+                                   WallTime now) {
+  OutputRecord& output =
+      Add(OutputKind::kDeadLetter, std::string(record.headers.Find("traceparent").value_or("")));
+  output.record.topic = plan_.stream().DeadLetterTopic();
+  output.record.key = record.key;
+  output.record.value = record.value;
+  kafka::Headers& headers = output.record.headers;
+  headers = record.headers;
+  headers.Set("dlq.topic", record.topic);
+  headers.Set("dlq.partition", std::to_string(record.partition));
+  headers.Set("dlq.offset", std::to_string(record.offset));
+  headers.Set("dlq.group", options_.group);
+  headers.Set("dlq.error_class", absl::StatusCodeToString(why.code()));
+  headers.Set("dlq.message", Message(why));
+  headers.Set("dlq.attempts", "1");
+  headers.Set("dlq.first_failure", FormatTime(now));
+}
+
+void OutputWriter::WriteDetection(const v1::Detection& detection, const std::string& key,
+                                  const Firing& firing) {
+  AddEvent(OutputKind::kDetection, options_.detections_topic, key, options_.detection_schema,
+           detection, detection.id(), SeverityText(detection.severity()), firing);
+}
+
+void OutputWriter::WriteIncident(const tocsin::incident::v1::Incident& incident,
+                                 const Firing& firing) {
+  AddEvent(OutputKind::kIncident, options_.incidents_topic, incident.id(), options_.incident_schema,
+           incident, Concat(incident.id(), '/', incident.revision()),
+           SeverityText(incident.severity()), firing);
+}
+
+void OutputWriter::AddEvent(OutputKind kind, const std::string& topic, const std::string& key,
+                            const OutputSchema& schema, const google::protobuf::Message& message,
+                            std::string_view id, std::string_view severity, const Firing& firing) {
+  const v1::StoredEvent& fired = firing.events.back();
+  OutputRecord& output = Add(kind, fired.traceparent());
+  std::set<std::string_view> links;
+  for (const v1::StoredEvent& event : firing.events) {
+    const std::string& link = event.traceparent();
+    if (link.empty() || link == output.parent || links.size() >= kMaxLinks) continue;
+    if (links.insert(link).second) output.links.push_back(link);
+  }
+  output.record.topic = topic;
+  output.record.key = key;
+  output.record.value =
+      schema::EncodeFrame(schema.id, schema.message_indexes, message.SerializeAsString());
+  const WallTime time = FromMicros(TimeUtil::TimestampToMicroseconds(fired.reference().time()));
+  kafka::Headers& headers = output.record.headers;
+  headers.Set("ce_specversion", "1.0");
+  headers.Set("ce_id", id);
+  headers.Set("ce_source", options_.source);
+  headers.Set("ce_type", message.GetDescriptor()->full_name());
+  headers.Set("ce_time", FormatTime(time));
+  headers.Set("ce_partitionkey", key);
+  headers.Set("ce_severitytext", severity);
+  headers.Set("content-type", "application/protobuf");
+}
+
+OutputRecord& OutputWriter::Add(OutputKind kind, std::string parent) {
+  OutputRecord& output = outputs_.emplace_back();
+  output.kind = kind;
+  output.cause = cause_;
+  output.input_topic = input_topic_;
+  output.parent = std::move(parent);
+  return output;
+}
+
+}  // namespace tocsin::correlation

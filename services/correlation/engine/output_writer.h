@@ -1,0 +1,83 @@
+// What a batch writes besides its state: each kind of record as it lies on its topic.
+//
+// Threads: one at a time. Lives for one batch.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "lib/base/clock.h"
+#include "lib/kafka/types.h"
+#include "services/correlation/engine/envelope.h"
+#include "services/correlation/engine/rule_plan.h"
+#include "services/correlation/engine/task_options.h"
+#include "services/correlation/engine/window.h"
+
+namespace google::protobuf {
+class Message;
+}  // namespace google::protobuf
+
+namespace tocsin::correlation::v1 {
+class Detection;
+class WatermarkMark;
+}  // namespace tocsin::correlation::v1
+
+namespace tocsin::incident::v1 {
+class Incident;
+}  // namespace tocsin::incident::v1
+
+namespace tocsin::correlation {
+
+enum class OutputKind { kForward, kMark, kProcessed, kDetection, kIncident, kDeadLetter };
+
+struct OutputRecord {
+  OutputKind kind{};
+  kafka::OutgoingRecord record;
+  // Outputs with the same number come from the same event, which was read from `input_topic`.
+  std::int64_t cause = 0;
+  std::string input_topic;
+  // traceparent of the event that caused it, and of the others that contributed.
+  std::string parent;
+  std::vector<std::string> links;
+};
+
+class OutputWriter {
+ public:
+  // All must outlive it.
+  OutputWriter(const RulePlan& plan, const TaskOptions& options, std::vector<OutputRecord>& outputs)
+      : plan_(plan), options_(options), outputs_(outputs) {}
+
+  // What is written from now on comes from the next event, which was read from this topic.
+  void NextCause(std::string_view input_topic);
+
+  // The event, to the partition of its group key. `before`: what its own partition had seen and
+  // promised before it.
+  void WriteForward(const Repartition& repartition, std::string key, const kafka::Record& record,
+                    const Envelope& envelope, const Origin& origin,
+                    const v1::WatermarkMark& before);
+  // To every partition of the topic.
+  void WriteMarks(const Repartition& repartition, const v1::WatermarkMark& mark);
+  void WriteProcessed(const kafka::Record& record, const Envelope& envelope, const Origin& origin);
+  void WriteDeadLetter(const kafka::Record& record, const absl::Status& why, WallTime now);
+  // `firing`: the events that led to it.
+  void WriteDetection(const v1::Detection& detection, const std::string& key, const Firing& firing);
+  void WriteIncident(const tocsin::incident::v1::Incident& incident, const Firing& firing);
+
+ private:
+  OutputRecord& Add(OutputKind kind, std::string parent);
+  void AddEvent(OutputKind kind, const std::string& topic, const std::string& key,
+                const OutputSchema& schema, const google::protobuf::Message& message,
+                std::string_view id, std::string_view severity, const Firing& firing);
+
+  const RulePlan& plan_;
+  const TaskOptions& options_;
+  std::vector<OutputRecord>& outputs_;
+  std::int64_t cause_ = 0;
+  std::string input_topic_;
+};
+
+}  // namespace tocsin::correlation

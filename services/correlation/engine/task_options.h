@@ -1,0 +1,42 @@
+// What a task is told about the world beyond its rules.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/schema/wire_format.h"
+#include "services/correlation/engine/partition_time.h"
+
+namespace tocsin::correlation {
+
+inline constexpr std::string_view kDetectionsTopic = "detections";
+inline constexpr std::string_view kIncidentsTopic = "incidents.correlated";
+
+// The registered schema of what the engine writes.
+struct OutputSchema {
+  schema::SchemaId id;
+  std::vector<std::int32_t> message_indexes = {0};
+};
+
+struct TaskOptions {
+  OutputSchema detection_schema;
+  OutputSchema incident_schema;
+  std::string detections_topic{kDetectionsTopic};
+  std::string incidents_topic{kIncidentsTopic};
+  // ce_source of detections and incidents.
+  std::string source = "/tocsin/correlation";
+  // Consumer group, for the headers of dead letters.
+  std::string group = "correlation";
+  // Repeated identities are recognised for so long (by Kafka timestamps) and so many events.
+  Duration identity_age = std::chrono::hours(24);
+  std::int64_t identity_count = 1'000'000;
+  // At most so many held events are released, and so many old keys removed, in one batch.
+  std::size_t max_release = 10'000;
+  std::size_t max_sweep = 64;
+};
+
+}  // namespace tocsin::correlation
