@@ -6,6 +6,7 @@
 #include "grpc/health/v1/health.pb.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
+#include "lib/rpc/unreadable.h"
 
 namespace tocsin::gateway {
 namespace {
@@ -43,7 +44,7 @@ class HealthHandler final : public CallHandler {
       if (!message.ok() || !message->has_value()) return;
       HealthCheckRequest request;
       if (!Parse(**message, request)) {
-        return call->Finish(InvalidArgument("this is not a HealthCheckRequest"));
+        return call->Finish(rpc::Unreadable(*request.GetDescriptor()));
       }
       if (call->info().server_streaming) return Watch(call, request.service());
       const auto state = board_.Get(request.service());
@@ -87,7 +88,7 @@ class ReflectionHandler final : public CallHandler {
       if (!message->has_value()) return call->Finish(absl::OkStatus());
       ::grpc::reflection::v1::ServerReflectionRequest request;
       if (!Parse(**message, request)) {
-        return call->Finish(InvalidArgument("this is not a ServerReflectionRequest"));
+        return call->Finish(rpc::Unreadable(*request.GetDescriptor()));
       }
       call->Write(Serialize(reflection->Answer(request)));
       call->WhenWritable([reflection, call] { Next(reflection, call); });

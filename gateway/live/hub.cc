@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "lib/base/status.h"
+#include "lib/rpc/unreadable.h"
 
 namespace tocsin::gateway {
 namespace {
@@ -38,7 +39,7 @@ void LiveHub::Handle(std::shared_ptr<Call> call) {
 void LiveHub::Begin(const std::shared_ptr<Call>& call, const http::Slice& bytes) {
   live::v1::SubscribeRequest request;
   if (!request.ParseFromArray(bytes.view().data(), static_cast<int>(bytes.size()))) {
-    return call->Finish(InvalidArgument("this is not a SubscribeRequest"));
+    return call->Finish(rpc::Unreadable(*request.GetDescriptor()));
   }
   if (!shared_.store.known()) {
     return call->Finish(Unavailable(

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -29,6 +30,7 @@
 #include "lib/rpc/reflection_service.h"
 #include "lib/rpc/status.h"
 #include "lib/rpc/tls.h"
+#include "lib/rpc/unreadable.h"
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics.h"
 #include "lib/telemetry/names.h"
@@ -118,8 +120,22 @@ class CallInterceptor final : public grpc_experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
       Begin(*methods->GetRecvInitialMetadata());
     }
+    // Of a stream of messages this also comes at its end: those are for ReadMessage.
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
+        TakesOneMessage() && methods->GetRecvMessage() == nullptr) {
+      unreadable_ = true;
+    }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
-      End(methods->GetSendStatus());
+      grpc::Status status = methods->GetSendStatus();
+      // Here and not in the gateway, which passes messages on unread: so it holds for every service
+      // and for every way to it. A status with words is another's: the server may be out of
+      // threads.
+      const auto* const expected = unreadable_ ? RequestType() : nullptr;
+      if (expected != nullptr && status.error_message().empty()) {
+        status = ToGrpc(Unreadable(*expected));
+        methods->ModifySendStatus(status);
+      }
+      End(status);
     }
     methods->Proceed();
   }
@@ -165,6 +181,20 @@ class CallInterceptor final : public grpc_experimental::Interceptor {
     RunningCalls::Get().Insert(context_, this, std::move(facts));
   }
 
+  bool TakesOneMessage() const {
+    using Type = grpc_experimental::ServerRpcInfo::Type;
+    return info_->type() == Type::UNARY || info_->type() == Type::SERVER_STREAMING;
+  }
+
+  // By the contract, which AccessTable has found for every method that is served.
+  const google::protobuf::Descriptor* RequestType() const {
+    std::string name = method_;
+    std::replace(name.begin(), name.end(), '/', '.');
+    const auto* const method =
+        google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name);
+    return method == nullptr ? nullptr : method->input_type();
+  }
+
   void End(const grpc::Status& grpc_status) {
     const absl::Status status = FromGrpc(grpc_status);
     const std::string code = absl::StatusCodeToString(status.code());
@@ -195,6 +225,8 @@ class CallInterceptor final : public grpc_experimental::Interceptor {
   std::optional<telemetry::ScopedCurrent> current_;
   std::thread::id thread_;
   std::chrono::steady_clock::time_point started_;
+  // The request was there and could not be parsed.
+  bool unreadable_ = false;
 };
 
 class CallInterceptorFactory final : public grpc_experimental::ServerInterceptorFactoryInterface {

@@ -283,6 +283,38 @@ TEST_F(IngestServiceTest, NothingOvertakesAnEventWhoseSchemaCouldNotBeRead) {
   EXPECT_EQ(logged(), ids);
 }
 
+// A text that is not UTF-8 makes a message that cannot be parsed. To gRPC it looks like the end of
+// the stream: OK would say that everything which was sent is durable.
+TEST_F(IngestServiceTest, WhatCannotBeParsedIsNotTakenForTheEnd) {
+  const auto refused = [](const char* type) {
+    return StatusIs(absl::StatusCode::kInvalidArgument,
+                    HasSubstr(Concat("is not a tocsin.ingest.v1.", type)));
+  };
+  {
+    const auto context = Context();
+    v1::PublishBatchResponse response;
+    const auto writer = ingest_->stub->PublishBatch(context.get(), &response);
+    v1::PublishBatchRequest request;
+    *request.add_events() = AlertEvent("e0", Field(1, "X"));
+    writer->Write(request);
+    request.set_stream("\xff");
+    writer->Write(request);
+    request.clear_stream();
+    writer->Write(request);
+    writer->WritesDone();
+    EXPECT_THAT(rpc::FromGrpc(writer->Finish()), refused("PublishBatchRequest"));
+  }
+  const auto context = Context();
+  const auto stream = ingest_->stub->PublishStream(context.get());
+  v1::PublishStreamRequest request;
+  request.set_stream("\xff");
+  stream->Write(request);
+  stream->WritesDone();
+  v1::PublishStreamResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), refused("PublishStreamRequest"));
+}
+
 TEST_F(IngestServiceTest, AnEmptyBatchIsFine) {
   const BatchAnswer batch = PublishBatch({});
   EXPECT_THAT(batch.status, IsOk());

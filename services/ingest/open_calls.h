@@ -16,6 +16,7 @@
 #include "lib/base/mutex.h"
 #include "lib/base/stop_signal.h"
 #include "lib/rpc/end_call.h"
+#include "lib/rpc/unreadable.h"
 
 namespace tocsin::ingest {
 
@@ -63,11 +64,11 @@ class OpenCalls::Call {
   // Ends the call for its client while the handler is in Read or Write; they return false.
   void End(const absl::Status& status) { rpc::EndCall(context_, status); }
 
-  // As reader.Read(request), and false as soon as the call is given up.
+  // As rpc::ReadMessage, and false as soon as the call is given up.
   template <typename Reader, typename Request>
   bool Read(Reader& reader, Request* request) {
     if (!BeginRead()) return false;
-    const bool read = reader.Read(request);
+    const bool read = rpc::ReadMessage(reader, context_, request);
     EndRead();
     return read;
   }

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import unittest
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from system import BIN, ROOT, System, free_port, wait_for
@@ -95,6 +96,20 @@ class BadInputTest(unittest.TestCase):
             self.assertIn(change[0], rule)
             path.write_text(rule.replace(*change))
             self.refused("rules", "apply", path, says=says + ["rule.yaml"])
+
+    def test_a_request_that_is_no_message(self):
+        for service, method in [("tocsin.report.v1.ReportService", "ListIncidents"),
+                                ("tocsin.live.v1.LiveService", "Subscribe"),
+                                ("tocsin.ingest.v1.IngestService", "PublishBatch")]:
+            expected = f"{service.rpartition('.')[0]}.{method}Request"
+            request = urllib.request.Request(
+                f"http://{self.system.gateway}/{service}/{method}", data=b"\0\0\0\0\3\xff\xff\xff",
+                headers={"content-type": "application/grpc-web+proto",
+                         "authorization": f"Bearer {self.system.token('admin')}"})
+            with urllib.request.urlopen(request, timeout=10) as response:
+                said = urllib.parse.unquote(f"{response.headers} {response.read().decode()}")
+            self.assertRegex(said, r"grpc-status: ?3\b")
+            self.assertIn(f"the request is not a {expected}", said)
 
     def test_a_port_in_use(self):
         with socket.socket() as taken:
