@@ -38,7 +38,7 @@ std::filesystem::path Executable() {
 
 int Fail(const absl::Status& status) {
   Say(Concat("tocsin: ", Message(status)));
-  return ExitCodeFor(status.code());
+  return ExitCodeFor(status);
 }
 
 int UsageError(const CLI::App& app, const CLI::ParseError& error) {

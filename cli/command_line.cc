@@ -2,7 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <charconv>
 #include <initializer_list>
+#include <limits>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -30,6 +32,24 @@ CLI::App* Command(CLI::App* parent, const char* name, const char* summary,
                          "\n\nFlags of every command (-o json, --gateway, --token-file, "
                          "--timeout …) and exit codes: tocsin --help"));
   return command;
+}
+
+// CLI11's own say what is allowed as the limits of a type, in hundreds of digits.
+CLI::Validator WholeNumber(std::int64_t least,
+                           std::int64_t most = std::numeric_limits<std::int64_t>::max()) {
+  const std::string allowed = most == std::numeric_limits<std::int64_t>::max()
+                                  ? Concat(least, " or more")
+                                  : Concat(least, " to ", most);
+  return CLI::Validator(
+      [=](const std::string& text) {
+        std::int64_t number = 0;
+        const char* const end = text.data() + text.size();
+        const auto [last, error] = std::from_chars(text.data(), end, number);
+        const bool good = error == std::errc() && last == end && number >= least && number <= most;
+        return good ? std::string()
+                    : Concat("'", text, "' is not what it takes: give a whole number, ", allowed);
+      },
+      Concat("(", allowed, ")"));
 }
 
 CLI::App* Group(CLI::App& app, const char* name, const char* summary) {
@@ -94,7 +114,7 @@ void AddSystem(CLI::App& app, Choice& choice) {
   apply->add_option("--kafka", choice.topics.kafka,
                     "host:port of brokers (default: the profile's)");
   apply->add_option("--replication", choice.topics.replication, "Copies of each partition")
-      ->check(CLI::Range(1, 32767));
+      ->check(WholeNumber(1, 32'767));
   apply->add_flag("--dry-run", choice.topics.dry_run, "Show the difference and change nothing");
 
   Command(&app, "version", "Print the version", {"tocsin version"}, choice,
@@ -143,14 +163,14 @@ void AddEvents(CLI::App& app, Choice& choice) {
   replay->add_option("--speed", choice.replay.speed,
                      "max (the default), or how many times faster than the events' own times");
   replay->add_option("--chunk", choice.replay.chunk, "Events in one call (default 500)")
-      ->check(CLI::Range(1, 10'000));
+      ->check(WholeNumber(1, 10'000));
   replay->add_option("--patience", choice.patience,
                      "Give up after so long without any acknowledgement (default 5m)");
 }
 
 void AddListFlags(CLI::App* command, Choice& choice) {
   command->add_option("--limit", choice.list.limit, "At most so many (default: all)")
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumber(1));
 }
 
 void AddFindings(CLI::App& app, Choice& choice) {
@@ -197,7 +217,7 @@ void AddFindings(CLI::App& app, Choice& choice) {
       ->check(CLI::IsMember({"latest", "earliest"}));
   watch->add_option("--cursor", choice.watch.cursor, "Go on behind this change");
   watch->add_option("--count", choice.watch.count, "End after so many changes")
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumber(1));
 
   CLI::App* const detections = Group(app, "detections", "Each firing of a rule, with its evidence");
   CLI::App* const list_detections =
@@ -255,7 +275,8 @@ void AddRulesAndSchemas(CLI::App& app, Choice& choice) {
       Command(schema, "get", "Print a schema", {"tocsin schema get alerts.raw-value --version 1"},
               choice, [&](const Session& session) { return GetSchema(session, choice.schema); });
   get->add_option("subject", choice.schema.subject, "<topic>-value")->required();
-  get->add_option("--version", choice.schema.version, "Default: the latest");
+  get->add_option("--version", choice.schema.version, "Default: the latest")
+      ->check(WholeNumber(1, std::numeric_limits<int>::max()));
 }
 
 // The deepest command that was recognised.

@@ -106,6 +106,19 @@ class FakeIngest : public ingest::v1::IngestService::Service {
   Mutex mutex_;
 };
 
+class FakeRules : public correlation::v1::RuleService::Service {
+ public:
+  grpc::Status ListRules(grpc::ServerContext*, const correlation::v1::ListRulesRequest*,
+                         correlation::v1::ListRulesResponse* response) override {
+    if (!refusal.ok()) return refusal;
+    for (const char* const id : {"area-surge", "repeat-location"}) {
+      response->add_rules()->mutable_rule()->set_id(id);
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status refusal;
+};
+
 class FakeReport : public report::v1::ReportService::Service {
  public:
   grpc::Status ListIncidents(grpc::ServerContext* context,
@@ -126,6 +139,10 @@ class FakeReport : public report::v1::ReportService::Service {
       incident.mutable_last_detection_time()->set_seconds(1'452'859'260);
     }
     if (until < total) response->set_next_page_token(std::to_string(until));
+    return grpc::Status::OK;
+  }
+  grpc::Status ListDetections(grpc::ServerContext*, const report::v1::ListDetectionsRequest*,
+                              report::v1::ListDetectionsResponse*) override {
     return grpc::Status::OK;
   }
   grpc::Status Acknowledge(grpc::ServerContext*, const report::v1::AcknowledgeRequest* request,
@@ -198,7 +215,7 @@ class CommandsTest : public ::testing::Test {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
     for (grpc::Service* const service :
-         std::initializer_list<grpc::Service*>{&ingest_, &report_, &registry_, &live_}) {
+         std::initializer_list<grpc::Service*>{&ingest_, &report_, &rules_, &registry_, &live_}) {
       builder.RegisterService(service);
     }
     server_ = builder.BuildAndStart();
@@ -235,6 +252,7 @@ class CommandsTest : public ::testing::Test {
   int port_ = 0;
   FakeIngest ingest_;
   FakeReport report_;
+  FakeRules rules_;
   FakeRegistry registry_;
   FakeLive live_;
   std::unique_ptr<grpc::Server> server_;
@@ -277,10 +295,9 @@ TEST_F(CommandsTest, ErrorsGiveCodesAndAdvice) {
   EXPECT_EQ(Run({"incidents", "ack", "i-1"}).exit_code, kExitConflict);
   report_.refusal = {grpc::StatusCode::NOT_FOUND, "no such incident"};
   EXPECT_EQ(Run({"incidents", "ack", "i-1"}).exit_code, kExitNotFound);
-  EXPECT_EQ(Run({"incidents", "list", "--state", "shut"}).exit_code, kExitFailure);
   EXPECT_EQ(Run({"incidents", "lits"}).exit_code, kExitUsage);
   EXPECT_EQ(Run({"incidents", "list", "-o", "xml"}).exit_code, kExitUsage);
-  EXPECT_EQ(Run({"rules", "list"}).exit_code, kExitFailure);  // UNIMPLEMENTED here
+  EXPECT_EQ(Run({"rules", "delete", "x"}).exit_code, kExitFailure);  // UNIMPLEMENTED here
 
   std::ofstream(folder_ / "token") << "\n";
   ran = Run({"incidents", "list"});
@@ -291,6 +308,69 @@ TEST_F(CommandsTest, ErrorsGiveCodesAndAdvice) {
   ran = Run({"incidents", "list"});
   EXPECT_EQ(ran.exit_code, kExitUnavailable);
   EXPECT_THAT(ran.err, HasSubstr("`tocsin up` starts it"));
+}
+
+TEST_F(CommandsTest, AValueThatNothingCanBeDoneWithIsWrongUsage) {
+  struct Case {
+    std::vector<std::string> words;
+    const char* says;
+  };
+  const std::string csv = (folder_ / "calls.csv").string();
+  for (const Case& c : std::vector<Case>{
+           {{"replay", "--pack", "public-safety", "--csv", csv, "--speed", "0"},
+            "--speed '0': give"},
+           {{"replay", "--pack", "public-safety", "--csv", csv, "--speed=-3"},
+            "--speed '-3': give"},
+           {{"replay", "--pack", "public-safety", "--csv", csv, "--chunk", "0"},
+            "--chunk: '0' is not what it takes: give a whole number, 1 to 10000"},
+           {{"token", "--role", "king"}, "--role: there is no role 'king'"},
+           {{"token", "--role", "viewer", "--lifetime", "long"}, "--lifetime: 'long' is not a"},
+           {{"up", "--registry", "127.0.0.1:99999"}, "--registry: '127.0.0.1:99999' is not an"},
+           {{"up", "--kafka", "10.0.0.1:9092"}, "--kafka 10.0.0.1:9092: the broker"},
+           {{"publish", "--stream", "s", "--data", "{}", "--time", "yesterday"},
+            "--time: 'yesterday' is not a time"},
+           {{"incidents", "list", "--state", "shut"}, "there is no state 'shut'"},
+           {{"incidents", "list", "--min-severity", "dire"}, "there is no severity 'dire'"},
+           {{"incidents", "list", "--from", "noon"}, "--from: 'noon' is not a time"},
+           {{"incidents", "list", "--to", "noon"}, "--to: 'noon' is not a time"},
+           {{"incidents", "list", "--limit=-1"},
+            "--limit: '-1' is not what it takes: give a whole number, 1 or more"},
+           {{"incidents", "list", "--limit", "abc"},
+            "--limit: 'abc' is not what it takes: give a whole number, 1 or more"},
+           {{"incidents", "watch", "--count", "0"}, "--count: '0' is not what it takes"},
+           {{"schema", "get", "s", "--version", "0"}, "--version: '0' is not what it takes"},
+           {{"rules", "apply"}, "name rule files"}}) {
+    const Ran ran = Run(c.words);
+    EXPECT_EQ(ran.exit_code, kExitUsage) << c.says;
+    EXPECT_THAT(ran.err, HasSubstr(c.says));
+    EXPECT_LT(ran.err.size(), 400U) << ran.err;
+    EXPECT_THAT(ran.out, IsEmpty());
+  }
+  // What a service refuses is no usage error.
+  report_.refusal = {grpc::StatusCode::INVALID_ARGUMENT, "the note is too long"};
+  EXPECT_EQ(Run({"incidents", "ack", "i-1"}).exit_code, kExitFailure);
+}
+
+TEST_F(CommandsTest, AnEmptyListOfAnUnknownRuleSaysWhichThereAre) {
+  report_.total = 0;
+  for (const char* const what : {"incidents", "detections"}) {
+    const Ran unknown = Run({what, "list", "--rule", "area-surg", "-o", "json"});
+    EXPECT_EQ(unknown.exit_code, 0);
+    EXPECT_EQ(unknown.out, "[]\n");
+    EXPECT_EQ(unknown.err,
+              "No rule 'area-surg' is running; did you mean 'area-surge'? Those that "
+              "are: area-surge, repeat-location.\n");
+    EXPECT_THAT(Run({what, "list", "--rule", "repeat-location"}).err, IsEmpty());
+    EXPECT_THAT(Run({what, "list"}).err, IsEmpty());
+  }
+  // A list that has rows may be of a rule that ran once; and what cannot be asked is not said.
+  report_.total = 1;
+  EXPECT_THAT(Run({"incidents", "list", "--rule", "nope"}).err, IsEmpty());
+  report_.total = 0;
+  rules_.refusal = {grpc::StatusCode::PERMISSION_DENIED, "needs the role viewer"};
+  const Ran not_told = Run({"incidents", "list", "--rule", "nope"});
+  EXPECT_EQ(not_told.exit_code, 0);
+  EXPECT_THAT(not_told.err, IsEmpty());
 }
 
 TEST_F(CommandsTest, ReplaySendsAgainAndEndsWell) {

@@ -101,8 +101,10 @@ absl::StatusOr<ReplayResult> RunReplay(const ReplayJob& job, const ReplayEvents&
 
 Outcome Replay(const Session& session, const ReplayFlags& flags) {
   ReplayJob job;
+  const auto speed = ParseSpeed(flags.speed);
+  if (!speed.ok()) return AsUsage(speed.status());
+  job.options.speed = *speed;
   TOCSIN_ASSIGN_OR_RETURN(job.pack, LoadPack(flags.pack, session.packs_dir()));
-  TOCSIN_ASSIGN_OR_RETURN(job.options.speed, ParseSpeed(flags.speed));
   job.options.chunk_events = static_cast<std::size_t>(flags.chunk);
   job.options.patience = flags.patience;
   job.csv = flags.csv;

@@ -13,6 +13,7 @@
 #include "cli/watch.h"
 #include "lib/base/text.h"
 #include "lib/base/time.h"
+#include "tocsin/correlation/v1/rules.grpc.pb.h"
 #include "tocsin/notification/v1/notification.grpc.pb.h"
 #include "tocsin/report/v1/report.grpc.pb.h"
 
@@ -33,7 +34,7 @@ absl::StatusOr<Enum> ParseWord(const std::string& text, std::string_view prefix,
   for (const char c : text) name.push_back(static_cast<char>(std::toupper(c)));
   Enum value;
   if (!parse(name, &value) || value == 0) {
-    return InvalidArgument(Concat("there is no ", what, " '", text, "'. There are ", known, "."));
+    return UsageError(Concat("there is no ", what, " '", text, "'. There are ", known, "."));
   }
   return value;
 }
@@ -44,9 +45,11 @@ absl::StatusOr<event::v1::Severity> ParseSeverity(const std::string& text) {
                                         "info, low, medium, high and critical");
 }
 
-absl::Status SetTime(const std::string& text, google::protobuf::Timestamp* time) {
-  TOCSIN_ASSIGN_OR_RETURN(const WallTime parsed, ParseTime(text));
-  const auto since = parsed.time_since_epoch();
+absl::Status SetTime(std::string_view flag, const std::string& text,
+                     google::protobuf::Timestamp* time) {
+  const auto parsed = ParseTime(text);
+  if (!parsed.ok()) return UsageError(parsed.status(), flag);
+  const auto since = parsed->time_since_epoch();
   const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
   time->set_seconds(seconds.count());
   time->set_nanos(static_cast<std::int32_t>((since - seconds).count() * 1000));
@@ -57,9 +60,30 @@ absl::Status SetTime(const std::string& text, google::protobuf::Timestamp* time)
 template <typename Request>
 absl::Status SetFilter(const ListFlags& flags, Request& request) {
   request.set_rule_id(flags.rule);
-  if (!flags.from.empty()) TOCSIN_RETURN_IF_ERROR(SetTime(flags.from, request.mutable_from_time()));
-  if (!flags.to.empty()) TOCSIN_RETURN_IF_ERROR(SetTime(flags.to, request.mutable_to_time()));
+  if (!flags.from.empty()) {
+    TOCSIN_RETURN_IF_ERROR(SetTime("--from", flags.from, request.mutable_from_time()));
+  }
+  if (!flags.to.empty()) {
+    TOCSIN_RETURN_IF_ERROR(SetTime("--to", flags.to, request.mutable_to_time()));
+  }
   return absl::OkStatus();
+}
+
+// An empty list looks the same for a rule that found nothing and for a name that no rule has. The
+// list is right in either case: this is said beside it, where it can be found out.
+void HintAtRules(const Session& session, const std::string& rule) {
+  using correlation::v1::RuleService;
+  if (rule.empty()) return;
+  const auto response = Call<RuleService, correlation::v1::ListRulesResponse>(
+      session, &RuleService::StubInterface::ListRules, correlation::v1::ListRulesRequest());
+  if (!response.ok()) return;
+  std::vector<std::string> names;
+  for (const auto& known : response->rules()) {
+    if (known.rule().id() == rule) return;
+    names.push_back(known.rule().id());
+  }
+  Say(Concat("No rule '", rule, "' is running", DidYouMean(rule, names),
+             names.empty() ? " No rule is." : Concat(" Those that are: ", Join(names, ", "), ".")));
 }
 
 // Prints a list, which `method` gives page by page and `items` takes from an answer, until its end
@@ -88,6 +112,7 @@ Outcome PrintPages(const Session& session, const ListFlags& flags, Request reque
     request.set_page_token(response.next_page_token());
   } while (!request.page_token().empty() && left() > 0);
   printer.Finish();
+  if (printer.count() == 0) HintAtRules(session, flags.rule);
   return kExitOk;
 }
 

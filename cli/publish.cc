@@ -191,21 +191,16 @@ class GatewayResendIo : public ResendIo {
 };
 
 // Everything but the message's data.
-absl::Status SetAttributes(const PublishFlags& flags, CloudEvent& event) {
+void SetAttributes(const PublishFlags& flags, WallTime time, CloudEvent& event) {
   event.set_spec_version("1.0");
   event.set_id(flags.id.empty() ? RandomUuid() : flags.id);
   event.set_source(flags.source);
   auto& attributes = *event.mutable_attributes();
-  WallTime time = Clock::Real().Now();
-  if (!flags.time.empty()) {
-    TOCSIN_ASSIGN_OR_RETURN(time, ParseTime(flags.time));
-  }
   attributes["time"] = Text(FormatTime(time));
   if (!flags.subject.empty()) attributes["subject"] = Text(flags.subject);
   if (!flags.key.empty()) attributes["partitionkey"] = Text(flags.key);
   if (!flags.severity.empty()) attributes["severitytext"] = Text(flags.severity);
   if (!flags.sequence.empty()) attributes["sequence"] = Text(flags.sequence);
-  return absl::OkStatus();
 }
 
 // What no process of any system takes is not sent at all. Below that, ingest and the gateway know
@@ -238,6 +233,12 @@ absl::Status NotAcknowledged(const Session& session, const PublishFlags& flags,
 }  // namespace
 
 Outcome Publish(const Session& session, const PublishFlags& flags) {
+  std::optional<WallTime> time;
+  if (!flags.time.empty()) {
+    const auto given = ParseTime(flags.time);
+    if (!given.ok()) return UsageError(given.status(), "--time");
+    time = *given;
+  }
   Inputs inputs(flags.data);
   TOCSIN_ASSIGN_OR_RETURN(auto text, inputs.Next());
   const SteadyTime start = Clock::Real().SteadyNow();
@@ -270,7 +271,7 @@ Outcome Publish(const Session& session, const PublishFlags& flags) {
     request.set_stream(flags.stream);
     request.set_dead_letter(flags.dead_letter);
     CloudEvent& event = *request.mutable_event();
-    TOCSIN_RETURN_IF_ERROR(SetAttributes(flags, event));
+    SetAttributes(flags, time.value_or(Clock::Real().Now()), event);
     event.set_type(descriptor->full_name());
     message->SerializeToString(event.mutable_binary_data());
     if (const absl::Status size = CheckSize(request); !size.ok()) return Annotate(size, name());

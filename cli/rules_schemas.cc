@@ -28,7 +28,7 @@ absl::StatusOr<std::vector<std::string>> RuleFiles(const Session& session,
       files.push_back((pack.folder / rule).string());
     }
   }
-  if (files.empty()) return InvalidArgument("name rule files, or a pack with --pack");
+  if (files.empty()) return UsageError("name rule files, or a pack with --pack");
   return files;
 }
 
@@ -119,7 +119,7 @@ Outcome RegisterSchema(const Session& session, const SchemaFlags& flags) {
     }
   } else {
     if (flags.subject.empty() || flags.file.empty()) {
-      return InvalidArgument("name --subject and the .proto FILE, or a pack with --pack");
+      return UsageError("name --subject and the .proto FILE, or a pack with --pack");
     }
     TOCSIN_ASSIGN_OR_RETURN(std::string text, auth::ReadFile(flags.file));
     wanted.emplace_back(flags.subject, std::move(text));

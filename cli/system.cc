@@ -44,10 +44,12 @@ Outcome MakeToken(const Session& session, const TokenFlags& flags) {
   auth::Principal principal;
   principal.name = flags.name.empty() ? UserName(session.environment()) : flags.name;
   for (const std::string& name : flags.roles) {
-    TOCSIN_ASSIGN_OR_RETURN(const auth::Role role, auth::ParseRole(name));
-    principal.roles.Add(role);
+    const auto role = auth::ParseRole(name);
+    if (!role.ok()) return UsageError(role.status(), "--role");
+    principal.roles.Add(*role);
   }
-  TOCSIN_ASSIGN_OR_RETURN(const auto lifetime, ParseDuration(flags.lifetime));
+  const auto lifetime = ParseDuration(flags.lifetime);
+  if (!lifetime.ok()) return UsageError(lifetime.status(), "--lifetime");
   TOCSIN_ASSIGN_OR_RETURN(const auto data, session.DataDir(flags.data));
   const Layout layout(data);
   auto signer = auth::TokenSigner::Create(layout.TokenKey().string(), kIssuer, kAudience);
@@ -59,7 +61,7 @@ Outcome MakeToken(const Session& session, const TokenFlags& flags) {
   TOCSIN_ASSIGN_OR_RETURN(
       const std::string token,
       (*signer)->Sign(principal, Clock::Real().Now(),
-                      std::chrono::duration_cast<std::chrono::seconds>(lifetime)));
+                      std::chrono::duration_cast<std::chrono::seconds>(*lifetime)));
   const bool table = session.flags().output == OutputForm::kTable;
   Print(Concat(table ? token : Json(Fields({{"token", token}}), false), "\n"));
   return kExitOk;
@@ -105,7 +107,7 @@ Outcome ApplyTopics(const Session& session, const TopicsFlags& flags) {
   const auto profile = session.profile();
   const std::string kafka = Resolve(flags.kafka, session.environment(), "TOCSIN_KAFKA",
                                     profile.ok() ? profile->kafka() : "", "");
-  if (kafka.empty()) return InvalidArgument("name the brokers: --kafka host:port");
+  if (kafka.empty()) return UsageError("name the brokers: --kafka host:port");
   kafka::Connection connection;
   connection.bootstrap_servers = kafka;
   connection.client_id = "tocsin-cli";

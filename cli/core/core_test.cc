@@ -20,6 +20,7 @@ namespace tocsin::cli {
 namespace {
 
 using std::chrono::milliseconds;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -60,6 +61,21 @@ TEST_F(ProfileTest, SavedAndLoadedAndCleared) {
   EXPECT_FALSE(std::filesystem::exists(loaded->token_file()));
   EXPECT_THAT(profiles.Clear(kLocalProfile, "/data"), IsOk());
   EXPECT_THAT(profiles.Load("../x"), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(ProfileTest, AFolderThatCannotBeWrittenIsNamedWithWhatToDo) {
+  EXPECT_THAT(Profiles(folder_ / "new").CheckWritable(), IsOk());
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "new/profiles"));
+  std::ofstream(folder_ / "file") << "not a folder";
+  for (const auto& config : {folder_ / "file", folder_ / "file/tocsin"}) {
+    EXPECT_THAT(
+        Profiles(config).CheckWritable(),
+        StatusIs(absl::StatusCode::kFailedPrecondition,
+                 AllOf(HasSubstr((config / "profiles").string()), HasSubstr("XDG_CONFIG_HOME"))));
+  }
+  // Where nobody may make a file, not even root.
+  EXPECT_THAT(Profiles("/proc/self").CheckWritable(),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
 TEST(ProfilePlacesTest, FollowXdg) {
@@ -244,6 +260,9 @@ TEST(ColumnsTest, FittingKeepsLettersWholeAndNothingThatMovesTheCursor) {
 TEST(ExitCodeTest, AsDocumented) {
   EXPECT_EQ(ExitCodeFor(absl::StatusCode::kOk), 0);
   EXPECT_EQ(ExitCodeFor(absl::StatusCode::kInvalidArgument), 1);
+  EXPECT_EQ(ExitCodeFor(InvalidArgument("by a service")), 1);
+  EXPECT_EQ(ExitCodeFor(UsageError("by the command line")), 2);
+  EXPECT_EQ(ExitCodeFor(Annotate(UsageError(NotFound("x"), "--flag"), "around it")), 2);
   EXPECT_EQ(ExitCodeFor(absl::StatusCode::kNotFound), 3);
   EXPECT_EQ(ExitCodeFor(absl::StatusCode::kUnavailable), 5);
   EXPECT_EQ(ExitCodeFor(absl::StatusCode::kUnauthenticated), 6);

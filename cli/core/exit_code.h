@@ -3,7 +3,10 @@
 // stay.
 #pragma once
 
+#include <string_view>
+
 #include "absl/status/status.h"
+#include "lib/base/status.h"
 
 namespace tocsin::cli {
 
@@ -21,6 +24,23 @@ enum ExitCode : int {
   // 128 + SIGPIPE, as a shell says of a program that the signal ended.
   kExitClosedOutput = 141,
 };
+
+inline constexpr const char* kUsagePayload = "tocsin.cli/usage";
+
+// The error is one of the command line itself (a flag's value that nothing could do anything with),
+// found before anything was done: the shell sees kExitUsage. What a file or a service says about
+// what was sent is not. OK stays OK.
+inline absl::Status AsUsage(absl::Status status) {
+  if (!status.ok()) status.SetPayload(kUsagePayload, absl::Cord());
+  return status;
+}
+inline absl::Status UsageError(std::string_view message) {
+  return AsUsage(InvalidArgument(message));
+}
+// Of the value of `flag`, which stands before the message.
+inline absl::Status UsageError(const absl::Status& status, std::string_view flag) {
+  return AsUsage(Annotate(status, flag));
+}
 
 inline int ExitCodeFor(absl::StatusCode code) {
   switch (code) {
@@ -45,6 +65,9 @@ inline int ExitCodeFor(absl::StatusCode code) {
     default:
       return kExitFailure;
   }
+}
+inline int ExitCodeFor(const absl::Status& status) {
+  return status.GetPayload(kUsagePayload).has_value() ? kExitUsage : ExitCodeFor(status.code());
 }
 
 }  // namespace tocsin::cli

@@ -1,5 +1,7 @@
 #include "cli/core/profile.h"
 
+#include <unistd.h>
+
 #include "lib/auth/keys.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
@@ -70,15 +72,34 @@ absl::StatusOr<v1::Profile> Profiles::Load(std::string_view name) const {
   return profile;
 }
 
+absl::Status Profiles::CheckWritable() const {
+  constexpr const char* kInstead =
+      ". Commands find the system by the profile that is kept there. Make room for it, or name "
+      "another folder in XDG_CONFIG_HOME.";
+  const fs::path folder = dir_ / "profiles";
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) {
+    return FailedPrecondition(
+        Concat("cannot make the folder ", folder.string(), ": ", error.message(), kInstead));
+  }
+  // What a write would say, by a write: rights are one reason of several.
+  for (const fs::path& where : {dir_, folder}) {
+    const fs::path probe = where / Concat(".can-write-", getpid());
+    const absl::Status written = auth::WriteSecretFile(probe.string(), "\n");
+    fs::remove(probe, error);
+    if (!written.ok()) {
+      return FailedPrecondition(Concat("cannot write into the folder ", where.string(), ": ",
+                                       Message(written), kInstead));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Profiles::SaveCurrent(std::string_view name, v1::Profile profile,
                                    std::string_view token) const {
   TOCSIN_RETURN_IF_ERROR(CheckName(name));
-  std::error_code error;
-  fs::create_directories(dir_ / "profiles", error);
-  if (error) {
-    return FailedPrecondition(
-        Concat("cannot make the folder ", (dir_ / "profiles").string(), ": ", error.message()));
-  }
+  TOCSIN_RETURN_IF_ERROR(CheckWritable());
   profile.set_token_file(File(name, ".token").string());
   TOCSIN_RETURN_IF_ERROR(auth::WriteSecretFile(profile.token_file(), Concat(token, "\n")));
   TOCSIN_RETURN_IF_ERROR(

@@ -35,6 +35,9 @@ class Profiles {
   absl::StatusOr<v1::Profile> Load(std::string_view name) const;
   // nullopt when none is current.
   std::optional<std::string> CurrentName() const;
+  // That SaveCurrent will find a folder it can write, which is made for it; so that a start finds
+  // out first and not last. FAILED_PRECONDITION: what stands in the way and what to do.
+  absl::Status CheckWritable() const;
   // Writes the profile and its token and makes it the current one. Sets profile.token_file.
   absl::Status SaveCurrent(std::string_view name, v1::Profile profile,
                            std::string_view token) const;

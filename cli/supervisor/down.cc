@@ -1,4 +1,4 @@
-// tocsin down, status: what runs here, and its end.
+// tocsin down: the end of what runs here.
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -6,16 +6,12 @@
 
 #include <cerrno>
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "cli/console.h"
 #include "cli/core/exit_code.h"
-#include "cli/output.h"
 #include "cli/stop_request.h"
 #include "cli/supervisor/instance_lock.h"
 #include "cli/supervisor/layout.h"
-#include "cli/supervisor/system_state.h"
 #include "cli/supervisor/up.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
@@ -89,28 +85,6 @@ Outcome Down(const Session& session, const SystemFlags& flags) {
   }
   TOCSIN_ASSIGN_OR_RETURN(const fs::path dir, ConfigDir(session.environment()));
   TOCSIN_RETURN_IF_ERROR(Profiles(dir).Clear(kLocalProfile, folder));
-  return kExitOk;
-}
-
-Outcome ShowStatus(const Session& session, const SystemFlags& flags) {
-  TOCSIN_ASSIGN_OR_RETURN(const fs::path folder, session.DataDir(flags.data));
-  const Layout layout(folder);
-  const auto holder = InstanceLock::Holder(layout.Run("lock"));
-  const auto state = ReadSystemState(layout);
-  if (!holder.has_value() || !state.ok()) {
-    return NotFound(Concat("nothing runs on ", folder.string(),
-                           ". `tocsin up` starts a system; --data names another folder."));
-  }
-  if (session.flags().output != OutputForm::kTable) {
-    Print(Concat(Json(*state, session.flags().output == OutputForm::kJson), "\n"));
-  } else {
-    std::vector<std::vector<std::string>> rows;
-    for (const auto& process : state->processes()) {
-      rows.push_back({process.name(), process.pid() == 0 ? "-" : std::to_string(process.pid()),
-                      std::to_string(process.restarts()), process.address(), process.status()});
-    }
-    Print(FormatTable({"PROCESS", "PID", "RESTARTS", "ADDRESS", "STATUS"}, rows));
-  }
   return kExitOk;
 }
 

@@ -1,6 +1,6 @@
 // Where a system that `tocsin up` starts keeps its things, and its keys.
 //
-//   run/      lock, state.json
+//   run/      lock, state.json (system_state.h)
 //   keys/     the mesh's authority, a certificate for each process, the pair that signs tokens
 //   config/   what each process was started with
 //   logs/     one file for each process, and the three before it (log_writer.h)

@@ -32,6 +32,7 @@ using std::chrono::seconds;
 
 constexpr const char* kBroker = "kafka";
 constexpr milliseconds kStopPatience{12'000};
+constexpr seconds kStateRetry{2};
 
 }  // namespace
 
@@ -64,7 +65,11 @@ absl::Status LocalSystem::Start() {
 
 void LocalSystem::Run() {
   // What happens wakes it: signals, a change of health, a restart that is due.
-  while (!supervisor_.stop_requested()) supervisor_.Tick(std::chrono::hours(1));
+  while (!supervisor_.stop_requested()) {
+    // But no event tells that there is room on the disk again.
+    supervisor_.Tick(state_written_ ? std::chrono::hours(1) : kStateRetry);
+    if (!state_written_) WriteState();
+  }
 }
 
 std::string LocalSystem::Summary() const {
@@ -318,7 +323,13 @@ void LocalSystem::WriteState() {
     process.set_restarts(program.restarts);
   }
   const absl::Status written = WriteSystemState(layout_, state);
-  if (!written.ok()) narrator_.Write(Concat(Message(written), "\n"));
+  if (written.ok() == state_written_) return;
+  state_written_ = written.ok();
+  list_.Note(written.ok() ? "The state of the system is written down again."
+                          : Concat("The state of the system cannot be written down, and is tried "
+                                   "again every ",
+                                   kStateRetry.count(), " s; until then `tocsin status` asks the ",
+                                   "processes themselves: ", Message(written)));
 }
 
 }  // namespace tocsin::cli

@@ -65,6 +65,8 @@ class LocalSystem {
   std::string token_;
   bool ready_ = false;
   bool stopped_ = false;
+  // What WriteState wrote last is what there is.
+  bool state_written_ = true;
   std::chrono::duration<double> took_{};
   Supervisor supervisor_;
 };

@@ -22,6 +22,8 @@ namespace tocsin::cli {
 namespace {
 
 constexpr std::uint64_t kLongestLine = std::uint64_t{1} << 20;
+constexpr std::size_t kMostWaiting = std::size_t{256} << 10;
+constexpr std::chrono::milliseconds kAfterTheEnd{10'000};
 
 std::vector<std::string> Files(const std::filesystem::path& log, int keep) {
   std::vector<std::string> files{log.string()};
@@ -51,20 +53,26 @@ class BoundedFile {
     Open();
   }
 
-  void Append(const char* data, std::size_t size) {
-    while (size > 0) {
+  // How much of it has been written: less than all when the file cannot be written now.
+  std::size_t Append(const char* const data, const std::size_t size) {
+    std::size_t done = 0;
+    while (done < size) {
       if (file_ < 0) Open();
       bool full = false;
-      const std::size_t part = Part(data, size, full);
-      Write(data, part);
-      data += part;
-      size -= part;
+      const std::size_t part = Part(data + done, size - done, full);
+      const std::size_t written = Write(data + done, part);
+      done += written;
+      if (written < part) break;
       if (!full) continue;
       if (file_ >= 0) close(file_);
       Rotate(files_);
       Open();
     }
+    return done;
   }
+  bool within_line() const { return within_line_; }
+  // Why the last Append stopped.
+  int error() const { return error_; }
 
  private:
   void Open() {
@@ -92,17 +100,21 @@ class BoundedFile {
     return static_cast<std::size_t>(static_cast<const char*>(end) - data) + 1;
   }
 
-  void Write(const char* data, std::size_t size) {
-    if (size == 0) return;
-    within_line_ = data[size - 1] != '\n';
-    written_ += size;
-    while (size > 0) {
-      const ssize_t done = write(file_, data, size);
-      if (done < 0 && errno == EINTR) continue;
-      if (done <= 0) return;
-      data += done;
-      size -= static_cast<std::size_t>(done);
+  std::size_t Write(const char* data, std::size_t size) {
+    std::size_t done = 0;
+    while (done < size) {
+      // Without a file, why it could not be opened is the reason.
+      const ssize_t now = file_ < 0 ? -1 : write(file_, data + done, size - done);
+      if (now < 0 && file_ >= 0 && errno == EINTR) continue;
+      if (now <= 0) {
+        error_ = errno;
+        break;
+      }
+      done += static_cast<std::size_t>(now);
     }
+    if (done > 0) within_line_ = data[done - 1] != '\n';
+    written_ += done;
+    return done;
   }
 
   const std::vector<std::string>& files_;
@@ -110,6 +122,100 @@ class BoundedFile {
   int file_ = -1;
   std::uint64_t written_ = 0;
   bool within_line_ = false;
+  int error_ = 0;
+};
+
+// Text put together without the heap, which may have been locked at the fork.
+class ShortText {
+ public:
+  void Add(const char* text) {
+    while (*text != '\0' && size_ < sizeof(text_)) text_[size_++] = *text++;
+  }
+  void Add(std::uint64_t number) {
+    char digits[24];
+    char* at = digits + sizeof(digits) - 1;
+    *at = '\0';
+    do {
+      *--at = static_cast<char>('0' + number % 10);
+      number /= 10;
+    } while (number > 0);
+    Add(at);
+  }
+  const char* data() const { return text_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  char text_[256];
+  std::size_t size_ = 0;
+};
+
+// Before the file: what it does not take now. Async-signal-safe; one in each process.
+class Backlog {
+ public:
+  Backlog(BoundedFile& file, std::size_t limit)
+      : file_(file), limit_(std::min(limit, kMostWaiting)) {}
+
+  void Append(const char* data, std::size_t size) {
+    if (!CatchUp()) return Keep(data, size);
+    const std::size_t done = file_.Append(data, size);
+    if (done < size) Keep(data + done, size - done);
+  }
+
+  // True when nothing waits any more.
+  bool CatchUp() {
+    const std::size_t done = file_.Append(waiting_, size_);
+    std::memmove(waiting_, waiting_ + done, size_ - done);
+    size_ -= done;
+    if (size_ == 0 && lost_bytes_ > 0) TellLoss();
+    return !waiting();
+  }
+  bool waiting() const { return size_ > 0 || lost_bytes_ > 0; }
+
+ private:
+  void Keep(const char* data, std::size_t size) {
+    error_ = file_.error();
+    std::size_t room = lost_bytes_ > 0 ? 0 : limit_ - std::min(limit_, size_);
+    if (room < size) {
+      // Whole lines: the one that says what is missing comes between two.
+      const void* const last = room == 0 ? nullptr : memrchr(data, '\n', room);
+      room =
+          last == nullptr ? 0 : static_cast<std::size_t>(static_cast<const char*>(last) - data) + 1;
+    }
+    const std::size_t kept = std::min(room, size);
+    std::memcpy(waiting_ + size_, data, kept);
+    size_ += kept;
+    lost_bytes_ += size - kept;
+    lost_lines_ += static_cast<std::uint64_t>(std::count(data + kept, data + size, '\n'));
+  }
+
+  void TellLoss() {
+    ShortText line;
+    if (file_.within_line()) line.Add("\n");
+    line.Add("tocsin: ");
+    line.Add(lost_lines_);
+    line.Add(lost_lines_ == 1 ? " line (" : " lines (");
+    line.Add(lost_bytes_);
+    line.Add(" bytes) are missing here: the log could not be written (");
+    const char* const why = strerrordesc_np(error_);
+    line.Add(why == nullptr ? "unknown error" : why);
+    line.Add("), and there were more than could be kept until then.\n");
+    std::memcpy(waiting_, line.data(), line.size());
+    size_ = line.size();
+    lost_bytes_ = 0;
+    lost_lines_ = 0;
+    const std::size_t done = file_.Append(waiting_, size_);
+    std::memmove(waiting_, waiting_ + done, size_ - done);
+    size_ -= done;
+  }
+
+  BoundedFile& file_;
+  const std::size_t limit_;
+  // The line about what is missing has its room beside the limit.
+  static inline char waiting_[kMostWaiting + 256];
+  std::size_t size_ = 0;
+  std::uint64_t lost_bytes_ = 0;
+  std::uint64_t lost_lines_ = 0;
+  int error_ = 0;
 };
 
 // Keeps `output` alone open, as descriptor 3: above all not the supervisor's lock.
@@ -122,7 +228,7 @@ void KeepOnly(int output) {
 }
 
 [[noreturn]] void WriteUntilTheEnd(int output, const std::vector<std::string>& files,
-                                   std::uint64_t limit) {
+                                   const LogLimits& limits) {
   // Its end is the end of the pipe: what ends or stops the supervisor must not touch it.
   sigset_t all;
   sigfillset(&all);
@@ -131,14 +237,25 @@ void KeepOnly(int output) {
   prctl(PR_SET_NAME, "tocsin-log");
   KeepOnly(output);
   output = 3;
-  BoundedFile file(files, limit);
+  BoundedFile file(files, limits.file_bytes);
+  Backlog backlog(file, limits.waiting_bytes);
+  const int retry = std::max(1, static_cast<int>(limits.retry.count()));
   static char buffer[1 << 16];
   for (;;) {
+    pollfd more{output, POLLIN, 0};
+    if (backlog.waiting() && poll(&more, 1, retry) == 0) {
+      backlog.CatchUp();
+      continue;
+    }
     const ssize_t got = read(output, buffer, sizeof(buffer));
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) _exit(0);
-    file.Append(buffer, static_cast<std::size_t>(got));
+    if (got <= 0) break;
+    backlog.Append(buffer, static_cast<std::size_t>(got));
   }
+  for (int spent = 0; !backlog.CatchUp() && spent < kAfterTheEnd.count(); spent += retry) {
+    poll(nullptr, 0, retry);
+  }
+  _exit(0);
 }
 
 }  // namespace
@@ -153,8 +270,8 @@ absl::StatusOr<std::unique_ptr<LogWriter>> LogWriter::Start(const std::filesyste
     return FailedPrecondition(Concat("cannot write ", log.string(), ": ", std::strerror(errno)));
   }
   close(file);
-  auto writer = std::unique_ptr<LogWriter>(
-      new LogWriter(Files(log, limits.kept_files), std::max<std::uint64_t>(limits.file_bytes, 1)));
+  limits.file_bytes = std::max<std::uint64_t>(limits.file_bytes, 1);
+  auto writer = std::unique_ptr<LogWriter>(new LogWriter(Files(log, limits.kept_files), limits));
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
     return Internal(Concat("cannot make a pipe: ", std::strerror(errno)));
@@ -173,7 +290,7 @@ LogWriter::~LogWriter() {
 absl::Status LogWriter::Fork() {
   const pid_t pid = fork();
   if (pid < 0) return Internal(Concat("cannot start a log writer: ", std::strerror(errno)));
-  if (pid == 0) WriteUntilTheEnd(output_, files_, file_bytes_);
+  if (pid == 0) WriteUntilTheEnd(output_, files_, limits_);
   pid_ = pid;
   return absl::OkStatus();
 }

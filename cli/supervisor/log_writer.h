@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -24,14 +25,22 @@ namespace tocsin::cli {
 struct LogLimits {
   std::uint64_t file_bytes = std::uint64_t{64} << 20;
   int kept_files = 3;
+  // What waits in memory while the file cannot be written; 256 KiB at most.
+  std::size_t waiting_bytes = std::size_t{256} << 10;
+  // Between two tries to write it.
+  std::chrono::milliseconds retry{1000};
 };
 
 // x.log → x.log.1 → … → x.log.`keep`. What cannot be renamed is left.
 void RotateLog(const std::filesystem::path& log, int keep = LogLimits().kept_files);
 
 // Not thread-safe. Rotates between two lines, as soon as a file would grow beyond its limit; a line
-// is only cut where it alone has more than the limit and 1 MiB. What cannot be written (the disk is
-// full) is lost, and the program goes on.
+// is only cut where it alone has more than the limit and 1 MiB.
+//
+// What cannot be written (the disk is full) waits in memory and is written as soon as it can be,
+// the first words of the trouble above all: where the memory does not hold everything, what came
+// after them is left out, and a line in its place says how much that was and why. The program goes
+// on in any case. After its end the writer tries for ten seconds more.
 class LogWriter {
  public:
   // Appends to `log`. FAILED_PRECONDITION: the file cannot be written; INTERNAL: no process or pipe
@@ -59,14 +68,14 @@ class LogWriter {
   pid_t pid() const { return pid_; }
 
  private:
-  LogWriter(std::vector<std::string> files, std::uint64_t file_bytes)
-      : files_(std::move(files)), file_bytes_(file_bytes) {}
+  LogWriter(std::vector<std::string> files, LogLimits limits)
+      : files_(std::move(files)), limits_(limits) {}
   absl::Status Fork();
   void CloseOutput();
 
   // The file and those before it, newest first.
   const std::vector<std::string> files_;
-  const std::uint64_t file_bytes_;
+  const LogLimits limits_;
   int input_ = -1;
   // Held as long as the program may run, so that it never meets a broken pipe.
   int output_ = -1;

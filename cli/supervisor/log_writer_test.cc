@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,6 +126,78 @@ TEST_F(LogWriterTest, AnotherTakesThePlaceOfOneThatWasKilled) {
   Put(**writer, "after\n");
   EXPECT_TRUE((*writer)->Finish(seconds(20)));
   EXPECT_EQ(Text("x.log"), "in the meantime\nafter\n");
+}
+
+// While it lives, the files of `writer` do not grow, as on a full disk.
+class FullDisk {
+ public:
+  explicit FullDisk(const LogWriter& writer) : pid_(writer.pid()) {
+    const rlimit none{0, RLIM_INFINITY};
+    EXPECT_EQ(prlimit(pid_, RLIMIT_FSIZE, &none, &before_), 0);
+  }
+  ~FullDisk() { prlimit(pid_, RLIMIT_FSIZE, &before_, nullptr); }
+
+ private:
+  const pid_t pid_;
+  rlimit before_{};
+};
+
+// Until the writer has taken everything out of the pipe.
+void AwaitTaken(const LogWriter& writer) {
+  for (int left = 1; left > 0;) ASSERT_EQ(ioctl(writer.input(), FIONREAD, &left), 0);
+}
+
+TEST_F(LogWriterTest, WhatAFullDiskDoesNotTakeIsWrittenLater) {
+  const auto writer = LogWriter::Start(log_, {.retry = milliseconds(5)});
+  ASSERT_THAT(writer, IsOk());
+  Put(**writer, "before\n");
+  while (Text("x.log") != "before\n") {
+  }
+  {
+    const FullDisk full(**writer);
+    Put(**writer, "dur");
+    AwaitTaken(**writer);
+    Put(**writer, "ing 1\nduring 2\n");
+    AwaitTaken(**writer);
+    EXPECT_EQ(Text("x.log"), "before\n");
+  }
+  // By itself, whether or not there is something new.
+  while (Text("x.log") != "before\nduring 1\nduring 2\n") {
+  }
+  Put(**writer, "after\n");
+  EXPECT_TRUE((*writer)->Finish(seconds(20)));
+  EXPECT_EQ(Text("x.log"), "before\nduring 1\nduring 2\nafter\n");
+}
+
+TEST_F(LogWriterTest, WhatIsMissingAfterAFullDiskIsCounted) {
+  const auto writer = LogWriter::Start(log_, {.waiting_bytes = 10, .retry = milliseconds(5)});
+  ASSERT_THAT(writer, IsOk());
+  {
+    const FullDisk full(**writer);
+    Put(**writer, "aaa\nbbb\nccc\n");
+    AwaitTaken(**writer);
+    Put(**writer, "ddd\n");
+    AwaitTaken(**writer);
+  }
+  Put(**writer, "after\n");
+  EXPECT_TRUE((*writer)->Finish(seconds(20)));
+  EXPECT_EQ(Text("x.log"),
+            "aaa\nbbb\ntocsin: 2 lines (8 bytes) are missing here: the log could not be written "
+            "(File too large), and there were more than could be kept until then.\nafter\n");
+}
+
+TEST_F(LogWriterTest, LastWordsWaitForRoomToo) {
+  const auto writer = LogWriter::Start(log_, {.retry = milliseconds(5)});
+  ASSERT_THAT(writer, IsOk());
+  {
+    const FullDisk full(**writer);
+    Put(**writer, "last words\n");
+    AwaitTaken(**writer);
+    EXPECT_FALSE((*writer)->Finish(milliseconds(50)));
+    EXPECT_EQ(Text("x.log"), "");
+  }
+  EXPECT_EQ(waitpid((*writer)->pid(), nullptr, 0), (*writer)->pid());
+  EXPECT_EQ(Text("x.log"), "last words\n");
 }
 
 TEST_F(LogWriterTest, HoldsNothingOfItsMakersOpen) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/core/exit_code.h"
 #include "cli/core/pack.h"
 #include "cli/core/profile.h"
 #include "cli/supervisor/ports.h"
@@ -31,15 +32,14 @@ absl::StatusOr<UpPlan> MakePlan(const Session& session, const UpFlags& flags) {
                                       {"--registry", plan.system.registry},
                                       {"--kafka", plan.system.kafka}}) {
     if (const auto parsed = ParseHostPort(address); !parsed.ok()) {
-      return Annotate(parsed.status(), flag);
+      return UsageError(parsed.status(), flag);
     }
   }
   const HostPort kafka = ParseHostPort(plan.system.kafka).value();
   if (kafka.host != "127.0.0.1" && kafka.host != "localhost") {
-    return InvalidArgument(
-        Concat("--kafka ", plan.system.kafka,
-               ": the broker that `up` starts listens on this machine alone; give "
-               "127.0.0.1 and a port"));
+    return UsageError(Concat("--kafka ", plan.system.kafka,
+                             ": the broker that `up` starts listens on this machine alone; give "
+                             "127.0.0.1 and a port"));
   }
   for (const std::string& name : flags.packs) {
     TOCSIN_ASSIGN_OR_RETURN(auto pack, LoadPack(name, session.packs_dir()));

@@ -231,6 +231,49 @@ TEST_F(SupervisorTest, AStopEndsTheWaiting) {
   EXPECT_TRUE(supervisor_.stop_requested());
 }
 
+TEST_F(SupervisorTest, EverySignalThatAsksForAStopIsOne) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    Supervisor supervisor([](std::string_view) {}, [] {});
+    kill(getpid(), number);
+    supervisor.Tick(std::chrono::hours(1));
+    EXPECT_TRUE(supervisor.stop_requested()) << number;
+  }
+}
+
+// The kernel keeps one SIGCHLD, however many have ended.
+TEST_F(SupervisorTest, OneSignalStandsForAllWhoEndedAtOnce) {
+  const std::vector<std::string> names{"a", "b", "c", "d"};
+  std::vector<pid_t> first;
+  for (const std::string& name : names) {
+    ASSERT_THAT(supervisor_.Start(Shell(name, "exec sleep 1000")), IsOk());
+    first.push_back(Pid(name));
+  }
+  for (const pid_t pid : first) {
+    kill(pid, SIGKILL);
+    siginfo_t ended{};
+    waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT);
+  }
+  supervisor_.Tick(std::chrono::hours(1));
+  for (const std::string& name : names) EXPECT_EQ(Pid(name), 0) << name;
+  // Nothing but their time wakes it now.
+  for (int i = 0; i < 100 && Pid("d") == 0; ++i) supervisor_.Tick(std::chrono::hours(1));
+  for (const ProgramState& state : supervisor_.states()) {
+    EXPECT_NE(state.pid, 0);
+    EXPECT_EQ(state.restarts, 1);
+  }
+}
+
+TEST_F(SupervisorTest, ASecondCtrlCEndsWhatDoesNotEnd) {
+  ASSERT_THAT(
+      supervisor_.Start(Shell("deaf", "trap '' TERM; echo up; while :; do sleep 0.05; done")),
+      IsOk());
+  ASSERT_TRUE(TickUntil([&] { return Logged("deaf", "up"); }));
+  kill(getpid(), SIGINT);
+  ASSERT_TRUE(TickUntil([&] { return supervisor_.stop_requested(); }));
+  supervisor_.StopAll(std::chrono::hours(1), [](std::string_view) { kill(getpid(), SIGINT); });
+  EXPECT_TRUE(supervisor_.states().empty());
+}
+
 TEST_F(SupervisorTest, ProgramsEndWithADyingSupervisorAndTheirLastWordsAreKept) {
   const auto log = folder_ / "orphan.log";
   int told[2];

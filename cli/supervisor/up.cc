@@ -29,14 +29,17 @@ struct Running {
 
 // What is to be said of the system that runs on this folder already.
 Running DescribeRunning(const Layout& layout, std::optional<pid_t> holder) {
-  const auto state = ReadSystemState(layout);
+  const pid_t pid = holder.value_or(0);
+  const auto state = ReadSystemState(layout, pid);
   Running running;
   running.ready = holder.has_value() && state.ok() && state->ready();
+  const bool unknown = !state.ok() && ReadFormerSystemState(layout, pid).ok();
   running.text = Concat(
       "Tocsin already runs on ", layout.data().string(),
       holder.has_value() ? Concat(" (supervisor pid ", *holder, ")") : "",
       running.ready ? Concat(": gateway ", state->gateway(), ", registry ", state->registry(),
                              ", kafka ", state->kafka(), ".")
+      : unknown     ? Concat(", and cannot write down how it is: ", WhyNotWritten(layout), ".")
                     : ", and is still starting.",
       "\n`tocsin status` shows it, `tocsin incidents watch` follows it, `tocsin down --data ",
       layout.data().string(), "` stops it.");
@@ -57,10 +60,12 @@ int RunSystem(const Session& session, const UpFlags& flags, UpPlan plan, const L
     return give_up(DescribeRunning(layout, InstanceLock::Holder(layout.Run("lock"))).text,
                    kExitConflict);
   }
-  if (!lock.ok()) return give_up(Message(lock.status()), ExitCodeFor(lock.status().code()));
+  if (!lock.ok()) return give_up(Message(lock.status()), ExitCodeFor(lock.status()));
   if (const absl::Status begun = foreground.begun(); !begun.ok()) {
-    return give_up(Message(begun), ExitCodeFor(begun.code()));
+    return give_up(Message(begun), ExitCodeFor(begun));
   }
+  // An earlier one's, that did not come to its end.
+  RemoveSystemState(layout);
   Supervisor::BlockSignals();
   LocalSystem system(session, std::move(plan), layout, narrator);
   if (const absl::Status started = system.Start(); !started.ok()) {
@@ -106,6 +111,10 @@ Outcome Up(const Session& session, const UpFlags& flags) {
     const Running running = DescribeRunning(layout, holder);
     Say(running.text);
     return running.ready && flags.detach ? kExitOk : kExitConflict;
+  }
+  TOCSIN_ASSIGN_OR_RETURN(const fs::path profiles, ConfigDir(session.environment()));
+  if (const absl::Status usable = Profiles(profiles).CheckWritable(); !usable.ok()) {
+    return FailedPrecondition(Concat(Message(usable), "\nNothing was started."));
   }
   TOCSIN_RETURN_IF_ERROR(CheckPorts(plan.system));
   TOCSIN_RETURN_IF_ERROR(layout.MakeFolders());
