@@ -105,7 +105,7 @@ absl::StatusOr<MessageSchema> FindSchema(const Session& session, const std::stri
 // The texts of the events to publish, one after the other, so that an endless standard input works.
 class Inputs {
  public:
-  explicit Inputs(const std::string& data) : data_(data) {}
+  explicit Inputs(std::string data) : data_(std::move(data)) {}
 
   // nullopt at the end. NOT_FOUND: no such file; INVALID_ARGUMENT: a text of more than 64 MiB.
   absl::StatusOr<std::optional<std::string>> Next() {

@@ -23,7 +23,6 @@ namespace {
 using tocsin::cli::CsvMapper;
 using tocsin::cli::CsvReader;
 using tocsin::cli::CsvRecord;
-using tocsin::cli::TemplateText;
 
 constexpr char kSchema[] = R"(
 syntax = "proto3";

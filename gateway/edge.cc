@@ -34,7 +34,8 @@ std::string_view StripSlash(std::string_view path) {
 }  // namespace
 
 absl::Status MethodTable::Add(const google::protobuf::DescriptorPool& pool,
-                              const std::string& service, std::shared_ptr<CallHandler> handler) {
+                              const std::string& service,
+                              const std::shared_ptr<CallHandler>& handler) {
   const google::protobuf::ServiceDescriptor* descriptor = pool.FindServiceByName(service);
   if (descriptor == nullptr) {
     return Internal(Concat("service ", service, " is served but its contract is not linked in"));
@@ -92,14 +93,14 @@ class Edge::EdgeCall final : public Call, public std::enable_shared_from_this<Ed
     });
   }
   // Before Watch, from the edge itself.
-  void Refuse(absl::Status status, http::Headers headers = {}) {
-    FinishNow(std::move(status), std::move(headers));
+  void Refuse(const absl::Status& status, http::Headers headers = {}) {
+    FinishNow(status, std::move(headers));
   }
   // Ends it against the will of who serves it.
   void Abort(absl::Status status) {
-    Run([status = std::move(status)](EdgeCall& self) mutable {
+    Run([status = std::move(status)](EdgeCall& self) {
       if (self.finished_) return;
-      self.FinishNow(std::move(status), {});
+      self.FinishNow(status, {});
       self.TellCancelled();
     });
   }
@@ -114,8 +115,8 @@ class Edge::EdgeCall final : public Call, public std::enable_shared_from_this<Ed
   }
 
   void SendHeaders(http::Headers headers) override {
-    Run([headers = std::move(headers)](EdgeCall& self) mutable {
-      if (!self.finished_) self.SendHead(std::move(headers));
+    Run([headers = std::move(headers)](EdgeCall& self) {
+      if (!self.finished_) self.SendHead(headers);
     });
   }
 
@@ -137,7 +138,7 @@ class Edge::EdgeCall final : public Call, public std::enable_shared_from_this<Ed
   void Finish(absl::Status status, http::Headers trailers) override {
     Run([status = std::move(status), trailers = std::move(trailers)](EdgeCall& self) mutable {
       self.listener_ = nullptr;
-      self.FinishNow(std::move(status), std::move(trailers));
+      self.FinishNow(status, std::move(trailers));
     });
   }
 
@@ -238,13 +239,13 @@ class Edge::EdgeCall final : public Call, public std::enable_shared_from_this<Ed
     if (listener) listener();
   }
 
-  void SendHead(http::Headers headers) {
+  void SendHead(const http::Headers& headers) {
     if (head_sent_) return;
     head_sent_ = true;
-    exchange_->SendHead(Head(std::move(headers)));
+    exchange_->SendHead(Head(headers));
   }
 
-  http::ResponseHead Head(http::Headers own) const {
+  http::ResponseHead Head(const http::Headers& own) const {
     http::ResponseHead head;
     head.headers.Add("content-type", ContentType(response_));
     head.headers.Add("grpc-accept-encoding", "identity");
@@ -261,14 +262,14 @@ class Edge::EdgeCall final : public Call, public std::enable_shared_from_this<Ed
     exchange_->Write(std::move(payload));
   }
 
-  void FinishNow(absl::Status status, http::Headers trailers) {
+  void FinishNow(const absl::Status& status, http::Headers trailers) {
     if (finished_) return;
     finished_ = true;
     AddStatus(status, trailers);
     if (!head_sent_) {
       // A status without a message travels in the headers and nothing else is sent: a body, even an
       // empty trailer frame, would hide it from browsers.
-      exchange_->SendHead(Head(std::move(trailers)), true);
+      exchange_->SendHead(Head(trailers), true);
     } else if (response_ == Protocol::kGrpc) {
       exchange_->Finish(std::move(trailers));
     } else {
@@ -468,7 +469,7 @@ void Edge::Preflight(http::Exchange& exchange) const {
 }
 
 void Edge::Plain(http::Exchange& exchange, int status, std::string_view text,
-                 http::Headers headers) const {
+                 const http::Headers& headers) const {
   http::ResponseHead head{status, CorsHeaders(exchange.request(), {})};
   for (const http::Headers::Field& field : headers) head.headers.Add(field.name, field.value);
   head.headers.Set("content-type", "text/plain; charset=utf-8");

@@ -39,7 +39,7 @@ class MethodTable {
 
   // INTERNAL: the pool does not know the service.
   absl::Status Add(const google::protobuf::DescriptorPool& pool, const std::string& service,
-                   std::shared_ptr<CallHandler> handler);
+                   const std::shared_ptr<CallHandler>& handler);
   // `path` as on the wire, with the slash at its beginning.
   const Method* Find(std::string_view path) const;
   // In the order added.
@@ -73,7 +73,7 @@ class Edge final : public http::Handler {
   http::Headers CorsHeaders(const http::RequestHead& request, const http::Headers& exposed) const;
   void Preflight(http::Exchange& exchange) const;
   void Plain(http::Exchange& exchange, int status, std::string_view text,
-             http::Headers headers = {}) const;
+             const http::Headers& headers = {}) const;
 
   const EdgeOptions options_;
   const MethodTable methods_;

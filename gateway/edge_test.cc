@@ -37,8 +37,6 @@ namespace echo = rpc::testing::v1;
 using absl::StatusCode;
 using echo::EchoService;
 using ::testing::HasSubstr;
-using ::testing::Not;
-using ::testing::StartsWith;
 
 // One behaviour for each kind of method.
 class EchoServiceImpl final : public EchoService::Service {

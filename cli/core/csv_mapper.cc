@@ -21,7 +21,6 @@
 namespace tocsin::cli {
 namespace {
 
-using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using io::cloudevents::v1::CloudEvent;
@@ -91,7 +90,7 @@ class Mapper : public CsvMapper {
       if (!parsed.ok()) {
         return Annotate(parsed.status(), Concat("csv-mapping ", mapping.name(), ", field ", name));
       }
-      fields_.push_back({field, *std::move(parsed)});
+      fields_.emplace_back(field, *std::move(parsed));
     }
     const std::string& key = options_.stream->partition_key();
     key_ = key.empty() ? nullptr : options_.schema.message->FindFieldByName(key);

@@ -5,7 +5,7 @@
 namespace tocsin::cli {
 namespace {
 
-constexpr std::int64_t kDay = 24 * 3600;
+constexpr std::int64_t kDay = std::int64_t{24} * 3600;
 
 std::map<std::string, std::string> DeleteAfter(std::int64_t seconds) {
   return {{"cleanup.policy", "delete"},

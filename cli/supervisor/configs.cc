@@ -70,9 +70,9 @@ std::string StreamList(const SystemPlan& plan) {
 }  // namespace
 
 const std::vector<std::string>& ProcessNames() {
-  static const auto* const kNames = new std::vector<std::string>{
+  static const auto* const names = new std::vector<std::string>{
       "schema-registry", "ingest", "correlation", "report", "notification", "gateway"};
-  return *kNames;
+  return *names;
 }
 
 std::string AddressOf(const SystemPlan& plan, std::string_view process) {

@@ -62,9 +62,9 @@ absl::Status EnsureCertificates(const Layout& layout, WallTime now) {
 }  // namespace
 
 const std::vector<std::string>& MeshIdentities() {
-  static const auto* const kNames = new std::vector<std::string>{
+  static const auto* const names = new std::vector<std::string>{
       "schema-registry", "ingest", "correlation", "report", "notification", "gateway", "cli"};
-  return *kNames;
+  return *names;
 }
 
 fs::path Layout::Log(std::string_view process) const {

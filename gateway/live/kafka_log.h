@@ -90,12 +90,12 @@ class KafkaReplayer final : public Replayer {
 
  private:
   struct Request {
-    std::size_t partition;
-    std::int64_t from;
+    std::size_t partition = 0;
+    std::int64_t from = 0;
     std::function<void(absl::StatusOr<ChunkPtr>)> done;
   };
   struct Cached {
-    std::size_t partition;
+    std::size_t partition = 0;
     ChunkPtr chunk;
   };
 

@@ -13,7 +13,7 @@ using live::v1::SubscribeRequest;
 using live::v1::SubscribeResponse;
 
 // What is written before the client is asked whether it takes it.
-constexpr std::size_t kBurst = 32 * 1024;
+constexpr std::size_t kBurst = std::size_t{32} * 1024;
 // Entries taken from a ring under one lock.
 constexpr std::size_t kWindow = 64;
 constexpr std::chrono::seconds kReplayPause{1};

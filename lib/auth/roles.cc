@@ -73,12 +73,12 @@ absl::StatusOr<Role> ParseRole(std::string_view name) {
 }
 
 const std::vector<Role>& AllRoles() {
-  static const auto* const kRoles = [] {
+  static const auto* const all = [] {
     auto* roles = new std::vector<Role>();
     for (const auto& [role, name] : Names()) roles->push_back(role);
     return roles;
   }();
-  return *kRoles;
+  return *all;
 }
 
 RoleSet::RoleSet(std::initializer_list<Role> roles) {

@@ -14,14 +14,14 @@
   do {                                                                                           \
     if (absl::Status tocsin_status_ = (expression); !tocsin_status_.ok()) return tocsin_status_; \
   } while (false)
-
+// NOLINTBEGIN(bugprone-macro-parentheses): `result` is a name, and `target` may be a declaration.
 #define TOCSIN_STATUS_CONCAT_INNER_(x, y) x##y
 #define TOCSIN_STATUS_CONCAT_(x, y) TOCSIN_STATUS_CONCAT_INNER_(x, y)
 #define TOCSIN_ASSIGN_OR_RETURN_IMPL_(result, target, expression) \
   auto result = (expression);                                     \
   if (!result.ok()) return std::move(result).status();            \
   target = std::move(result).value()
-
+// NOLINTEND(bugprone-macro-parentheses)
 // Evaluates `expression` (a StatusOr), returns its status when it is not OK, else assigns its value
 // to `target`, which may be a declaration: TOCSIN_ASSIGN_OR_RETURN(auto config, LoadConfig(path));
 #define TOCSIN_ASSIGN_OR_RETURN(target, expression) \

@@ -31,7 +31,7 @@ namespace tocsin::cel {
 // What makes hostile text harmless: each is checked before the work that it bounds is done.
 struct Limits {
   // Bytes of the expression.
-  std::size_t max_length = 16 * 1024;
+  std::size_t max_length = std::size_t{16} * 1024;
   // Nesting of parentheses, operators, selections, calls and lists.
   int max_depth = 128;
   // Operators, operands and calls together.

@@ -64,8 +64,6 @@ class Parser {
         if (token.text == "or") return Fail(token.offset, "'or' is written ||");
         if (token.text == "not") return Fail(token.offset, "'not' is written !");
         break;
-      case TokenKind::kIn:
-        break;
       default:
         break;
     }

@@ -63,6 +63,7 @@ struct Value {
     const google::protobuf::FieldDescriptor* field;
   };
 
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): of a union one member.
   Value() : integer(0), size(0) {}
 
   static Value Null() { return {}; }

@@ -137,7 +137,7 @@ absl::Status LoadFileInto(const std::string& path, google::protobuf::Message& in
     return InvalidArgument(Concat(path, " is not a regular file"));
   }
   std::string text;
-  std::array<char, 16 * 1024> buffer{};
+  std::array<char, std::size_t{16} * 1024> buffer{};
   while (text.size() <= kMaxYamlBytes) {
     const ssize_t count = ::read(file, buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;

@@ -28,7 +28,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using ::testing::StartsWith;
 using tocsin::rule::v1::Rule;
 
 constexpr char kProto[] = R"(
@@ -234,7 +233,7 @@ TEST_F(ConfigTest, HostileTextIsRefusedSoon) {
   std::string nested;
   for (int i = 0; i < 40; ++i) nested += std::string(static_cast<std::size_t>(i), ' ') + "child:\n";
   EXPECT_THAT(Parse("inner: {child: " + nested), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(Parse("s: " + std::string(1024 * 1024, 'x')),
+  EXPECT_THAT(Parse("s: " + std::string(std::size_t{1024} * 1024, 'x')),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("at most 1048576")));
   std::string wide = "numbers: [";
   for (int i = 0; i < 150'000; ++i) wide += "1,";

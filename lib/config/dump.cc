@@ -99,7 +99,7 @@ std::string Integral(const FieldDescriptor& field, Integer value) {
   if (IsSize(field) && value > 0) {
     struct Unit {
       std::string_view name;
-      int shift;
+      int shift = 0;
     };
     constexpr std::array<Unit, 3> kUnits = {{{"GiB", 30}, {"MiB", 20}, {"KiB", 10}}};
     for (const Unit& unit : kUnits) {

@@ -26,7 +26,7 @@ struct YamlNode {
   std::vector<YamlNode> children;
 };
 
-inline constexpr std::size_t kMaxYamlBytes = 1024 * 1024;
+inline constexpr std::size_t kMaxYamlBytes = std::size_t{1024} * 1024;
 inline constexpr std::size_t kMaxYamlNodes = 100'000;
 inline constexpr int kMaxYamlDepth = 32;
 

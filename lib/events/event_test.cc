@@ -13,10 +13,8 @@
 namespace tocsin::events {
 namespace {
 using io::cloudevents::v1::CloudEvent;
-using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::Pair;
 
 constexpr WallTime kReceived{std::chrono::seconds(1'704'067'200)};
@@ -169,7 +167,7 @@ struct BadCloudEvent {
   std::string message;
 };
 
-std::function<void(CloudEvent&)> Attribute(std::string name, std::string value) {
+std::function<void(CloudEvent&)> Attribute(const std::string& name, const std::string& value) {
   return [name, value](CloudEvent& event) {
     (*event.mutable_attributes())[name].set_ce_string(value);
   };
@@ -243,10 +241,10 @@ struct BadRecord {
 };
 
 TEST(EventTest, ABadRecordIsRefusedWithTheHeaderAndTheReason) {
-  const auto without = [](std::string header) {
+  const auto without = [](const std::string& header) {
     return [header](kafka::Record& record) { record.headers.Remove(header); };
   };
-  const auto with = [](std::string header, std::string value) {
+  const auto with = [](const std::string& header, const std::string& value) {
     return [header, value](kafka::Record& record) { record.headers.Set(header, value); };
   };
   const std::vector<BadRecord> cases = {

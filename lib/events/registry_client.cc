@@ -31,9 +31,9 @@ absl::StatusOr<FetchedSchema> Fetched(const Response& response) {
 
 class GrpcRegistryClient final : public RegistryClient {
  public:
-  GrpcRegistryClient(std::shared_ptr<grpc::ChannelInterface> channel,
+  GrpcRegistryClient(const std::shared_ptr<grpc::ChannelInterface>& channel,
                      std::chrono::milliseconds timeout)
-      : stub_(pb::SchemaRegistryService::NewStub(std::move(channel))), timeout_(timeout) {}
+      : stub_(pb::SchemaRegistryService::NewStub(channel)), timeout_(timeout) {}
 
   absl::StatusOr<FetchedSchema> ById(schema::SchemaId id) override {
     pb::GetSchemaRequest request;
@@ -78,9 +78,9 @@ class GrpcRegistryClient final : public RegistryClient {
 
 }  // namespace
 
-std::unique_ptr<RegistryClient> MakeRegistryClient(std::shared_ptr<grpc::ChannelInterface> channel,
-                                                   std::chrono::milliseconds timeout) {
-  return std::make_unique<GrpcRegistryClient>(std::move(channel), timeout);
+std::unique_ptr<RegistryClient> MakeRegistryClient(
+    const std::shared_ptr<grpc::ChannelInterface>& channel, std::chrono::milliseconds timeout) {
+  return std::make_unique<GrpcRegistryClient>(channel, timeout);
 }
 
 }  // namespace tocsin::events

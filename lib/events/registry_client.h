@@ -61,7 +61,7 @@ class RegistryClient {
 
 // Over tocsin.schema.v1.SchemaRegistryService; acts under this process's certificate name.
 std::unique_ptr<RegistryClient> MakeRegistryClient(
-    std::shared_ptr<grpc::ChannelInterface> channel,
+    const std::shared_ptr<grpc::ChannelInterface>& channel,
     std::chrono::milliseconds timeout = std::chrono::seconds(3));
 
 }  // namespace tocsin::events

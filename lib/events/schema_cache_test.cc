@@ -16,7 +16,6 @@
 
 namespace tocsin::events {
 namespace {
-using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 

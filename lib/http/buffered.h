@@ -56,7 +56,7 @@ using BufferedHandler = std::function<void(const Request&, Responder)>;
 
 struct BufferedOptions {
   // A longer body is answered with 413.
-  std::size_t max_body = 1024 * 1024;
+  std::size_t max_body = std::size_t{1024} * 1024;
   // Threads that run the handler, which may then block (for seconds, not for ever: Stop waits for
   // it). 0: it runs on an I/O thread and must not block.
   int worker_threads = 4;

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 // What a connection takes from its exchanges at a time.
-constexpr std::size_t kOutBudget = 128 * 1024;
+constexpr std::size_t kOutBudget = std::size_t{128} * 1024;
 // After the last byte, so long for the client to close; closing before it has read everything would
 // make the kernel throw the rest away.
 constexpr std::chrono::milliseconds kLinger{2000};
@@ -96,7 +96,7 @@ void Connection::Flush() {
   while (!writing_) {
     if (session_ != nullptr && !lingering_) session_->Collect(out_, kOutBudget);
     if (out_.empty()) break;
-    std::array<iovec, 64> buffers;
+    std::array<iovec, 64> buffers{};
     const int count = out_.Gather(buffers.data(), static_cast<int>(buffers.size()));
     const Transport::Transfer sent = transport_->Write(buffers.data(), count);
     if (sent.result == Transport::Result::kOk) {

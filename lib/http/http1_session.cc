@@ -119,7 +119,7 @@ class Http1Session final : public Session, public StreamSide {
  private:
   // While a response is written, so much of the next request is read, mostly to see the end of the
   // connection.
-  static constexpr std::size_t kReadAhead = 16 * 1024;
+  static constexpr std::size_t kReadAhead = std::size_t{16} * 1024;
 
   void OutputReady() override { context_.wake(); }
   void BodyWanted() override;

@@ -437,6 +437,7 @@ ssize_t Http2Session::OnProvide(Stream& stream, std::size_t length, std::uint32_
       *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
       const std::vector<Headers::Field> fields = SendableFields(core.trailers());
       std::vector<nghttp2_nv> block;
+      block.reserve(fields.size());
       for (const Headers::Field& field : fields) {
         block.push_back(Http2Field(field.name, field.value));
       }

@@ -89,7 +89,7 @@ struct Loop::Io {
   std::thread thread;
 };
 
-Loop::Loop() : io_(std::make_unique<Io>()), read_buffer_(64 * 1024) {}
+Loop::Loop() : io_(std::make_unique<Io>()), read_buffer_(std::size_t{64} * 1024) {}
 Loop::~Loop() = default;
 
 std::shared_ptr<Loop> Loop::Create() { return std::shared_ptr<Loop>(new Loop); }

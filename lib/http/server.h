@@ -20,17 +20,17 @@ struct Limits {
   // Streams at a time on one HTTP/2 connection.
   std::uint32_t max_streams = 100;
   // All header fields of a request, name + value + 32 each. More: 431.
-  std::size_t max_header_bytes = 16 * 1024;
+  std::size_t max_header_bytes = std::size_t{16} * 1024;
   std::size_t max_header_count = 100;
   // The body of one request; 0: no limit. More: Read gives RESOURCE_EXHAUSTED.
   std::uint64_t max_body = 0;
   // Body bytes that a client may send on one stream before the handler reads them.
-  std::size_t body_window = 256 * 1024;
+  std::size_t body_window = std::size_t{256} * 1024;
   // The same over all streams of one HTTP/2 connection.
-  std::size_t connection_window = 1024 * 1024;
+  std::size_t connection_window = std::size_t{1024} * 1024;
   // See Exchange::WhenWritable and Exchange::Write.
-  std::size_t unsent_low_water = 64 * 1024;
-  std::size_t max_unsent = 16 * 1024 * 1024;
+  std::size_t unsent_low_water = std::size_t{64} * 1024;
+  std::size_t max_unsent = std::size_t{16} * 1024 * 1024;
   // From the first byte of a connection or request to the end of its head.
   std::chrono::milliseconds header_timeout{10'000};
   // Between requests of a connection.

@@ -143,8 +143,8 @@ class TestHandler final : public Handler {
   }
   void More(const std::shared_ptr<Exchange>& exchange, const std::shared_ptr<bool>& over) {
     if (*over) return;
-    if (exchange->unsent() > 512 * 1024) notes.Add("too much");
-    exchange->Write({Slice(std::string(32 * 1024, 'x'))});
+    if (exchange->unsent() > std::size_t{512} * 1024) notes.Add("too much");
+    exchange->Write({Slice(std::string(std::size_t{32} * 1024, 'x'))});
     exchange->WhenWritable([this, exchange, over] { More(exchange, over); });
     notes.Add("wrote");
   }

@@ -72,6 +72,6 @@ class Admin {
                                     std::chrono::milliseconds timeout) = 0;
 };
 
-absl::StatusOr<std::unique_ptr<Admin>> MakeAdmin(Connection connection);
+absl::StatusOr<std::unique_ptr<Admin>> MakeAdmin(const Connection& connection);
 
 }  // namespace tocsin::kafka

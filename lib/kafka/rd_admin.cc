@@ -289,7 +289,7 @@ class RdAdmin final : public Admin {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Admin>> MakeAdmin(Connection connection) {
+absl::StatusOr<std::unique_ptr<Admin>> MakeAdmin(const Connection& connection) {
   auto admin = std::make_unique<RdAdmin>();
   TOCSIN_RETURN_IF_ERROR(admin->Start(connection));
   return admin;

@@ -126,6 +126,8 @@ class Signals {
 
   ~Signals() {
     done_ = true;
+    // The thread has SIGTERM blocked and waits for it.
+    // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread)
     pthread_kill(thread_.native_handle(), SIGTERM);
     thread_.join();
   }

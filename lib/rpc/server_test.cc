@@ -39,7 +39,6 @@ using grpc::health::v1::HealthCheckResponse;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 using testing::TestMesh;

@@ -20,7 +20,6 @@
 namespace tocsin::notification {
 namespace {
 using kafka::testing::FakeKafka;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;

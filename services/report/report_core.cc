@@ -11,7 +11,6 @@
 
 namespace tocsin::report {
 namespace {
-using incident::v1::ActivityKind;
 using incident::v1::IncidentState;
 
 constexpr std::size_t kMaxNoteBytes = 4'096;

@@ -13,9 +13,7 @@ namespace {
 using incident::v1::ACTIVITY_KIND_ACKNOWLEDGED;
 using incident::v1::ACTIVITY_KIND_RESOLVED;
 using incident::v1::INCIDENT_STATE_ACKNOWLEDGED;
-using incident::v1::INCIDENT_STATE_OPEN;
 using incident::v1::INCIDENT_STATE_RESOLVED;
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr WallTime kNow{std::chrono::seconds(1'700'000'000)};

@@ -23,7 +23,6 @@
 namespace tocsin::report {
 namespace {
 using kafka::testing::FakeKafka;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Optional;

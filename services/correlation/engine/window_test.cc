@@ -11,7 +11,6 @@
 namespace tocsin::correlation {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 struct Step {

@@ -23,8 +23,6 @@ using kafka::testing::FakeKafka;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
-using ::testing::Pair;
-using ::testing::UnorderedElementsAre;
 
 constexpr char kCallProto[] = R"(syntax = "proto3";
 package test;

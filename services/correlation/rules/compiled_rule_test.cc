@@ -31,7 +31,6 @@ using std::chrono::seconds;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::Optional;
 
 std::string ReadFile(const std::string& path) {
