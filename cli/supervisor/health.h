@@ -29,6 +29,7 @@ class HealthSource {
   virtual absl::Status Ask() = 0;
   // Called once before the first Ask. `news` may be called from then on from any thread, until the
   // destructor returns, when it is worth to ask again.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): whoever overrides it keeps it.
   virtual void OnNews(std::function<void()> /*news*/) {}
   // How long an answer that it serves is believed when there is no news.
   virtual std::chrono::milliseconds Believed() const { return std::chrono::seconds(1); }

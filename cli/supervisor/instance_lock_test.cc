@@ -61,6 +61,7 @@ TEST_F(InstanceLockTest, NoEarlierHoldersPidIsTakenForTheHolders) {
   ASSERT_EQ(pipe(told), 0);
   const pid_t dead = fork();
   if (dead == 0) {
+    // Held until the process is killed. NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores)
     const auto lock = InstanceLock::Acquire(file_);
     [[maybe_unused]] const ssize_t written = write(told[1], "x", 1);
     pause();

@@ -358,7 +358,7 @@ class Comparison {
       const Descriptor& old_entry = *older.message_type();
       const Descriptor& new_entry = *newer.message_type();
       for (const int part : {1, 2}) {
-        path_.push_back(part == 1 ? "key" : "value");
+        path_.emplace_back(part == 1 ? "key" : "value");
         Field(*old_entry.FindFieldByNumber(part), *new_entry.FindFieldByNumber(part));
         path_.pop_back();
       }

@@ -113,7 +113,7 @@ std::string FormatLogLine(LogLevel level, std::string_view time, std::string_vie
         },
         field.value.value_);
   }
-  if (const TraceContext context = CurrentTraceContext(); context.valid()) {
+  if (const TraceContext& context = CurrentTraceContext(); context.valid()) {
     line.append(R"(,"trace_id":")").append(context.TraceIdHex());
     line.append(R"(","span_id":")").append(context.SpanIdHex()).push_back('"');
   }
