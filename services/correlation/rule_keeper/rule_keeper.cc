@@ -279,11 +279,14 @@ absl::Status RuleKeeper::Write(kafka::OutgoingRecord record, std::string_view wh
     TOCSIN_RETURN_IF_ERROR(outcome->result->status());
     delivered = **outcome->result;
   }
-  MutexLock lock(mutex_);
   for (;;) {
+    // Asked without the lock: a worker that starts reads the rules under a lock of its pool, and
+    // the pool answers this under the same one.
+    const std::int64_t running = io_.running_epoch();
+    MutexLock lock(mutex_);
     const auto published = published_to_.find(delivered.where.partition);
     if (published != published_to_.end() && published->second > delivered.offset &&
-        io_.running_epoch() >= current_->epoch) {
+        running >= current_->epoch) {
       return absl::OkStatus();
     }
     if (io_.clock->SteadyNow() >= deadline) {

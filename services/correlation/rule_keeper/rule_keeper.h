@@ -40,7 +40,8 @@ struct RuleKeeperIo {
   kafka::Producer* producer = nullptr;
   std::function<absl::StatusOr<std::unique_ptr<kafka::Consumer>>()> make_consumer;
   const Clock* clock = nullptr;
-  // The epoch that every worker of this process runs; less when one is not there yet.
+  // The epoch that every worker of this process runs; less when one is not there yet. Called on any
+  // thread, without a lock of the keeper.
   std::function<std::int64_t()> running_epoch;
 };
 

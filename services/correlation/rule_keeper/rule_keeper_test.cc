@@ -68,7 +68,10 @@ class RuleKeeperTest : public ::testing::Test {
       return kafka_.MakeConsumer({});
     };
     io.clock = &clock_;
-    io.running_epoch = [this] { return running_epoch_.load(); };
+    io.running_epoch = [this] {
+      if (const RuleKeeper* keeper = read_when_asked_) (void)keeper->Current();
+      return running_epoch_.load();
+    };
     return std::make_unique<RuleKeeper>(io, RuleKeeperOptions{.replication = 1});
   }
   void Start(RuleKeeper& keeper) {
@@ -100,6 +103,8 @@ class RuleKeeperTest : public ::testing::Test {
   std::unique_ptr<events::SchemaCache> schemas_;
   std::unique_ptr<RegistryStreams> streams_;
   std::atomic<std::int64_t> running_epoch_{1'000'000};
+  // The workers' answer may wait for one that reads the rules.
+  std::atomic<const RuleKeeper*> read_when_asked_{nullptr};
   std::atomic<bool> polling_{false};
   std::thread poller_;
 };
@@ -264,6 +269,17 @@ TEST_F(RuleKeeperTest, StoredButNotYetRunningIsTold) {
                        HasSubstr("version 1 of rule surge is stored and will come into force, but "
                                  "the workers do not run it yet")));
   time.join();
+  StopPolling();
+}
+
+TEST_F(RuleKeeperTest, WorkersMayReadTheRulesBeforeTheyAnswer) {
+  RegisterSchema();
+  const std::unique_ptr<RuleKeeper> keeper = MakeKeeper();
+  Start(*keeper);
+  read_when_asked_ = keeper.get();
+  PollInBackground(*keeper);
+  while (keeper->Current()->epoch == 0) std::this_thread::yield();
+  EXPECT_THAT(Apply(*keeper, RuleText("surge", "township", 5)), IsOk());
   StopPolling();
 }
 
