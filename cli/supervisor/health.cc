@@ -15,7 +15,9 @@ constexpr std::chrono::milliseconds kLongestPause{500};
 
 HealthMonitor::HealthMonitor(std::function<void()> changed) : changed_(std::move(changed)) {}
 
-HealthMonitor::~HealthMonitor() {
+HealthMonitor::~HealthMonitor() { Stop(); }
+
+void HealthMonitor::Stop() {
   std::map<std::string, std::unique_ptr<Entry>, std::less<>> entries;
   {
     MutexLock lock(mutex_);

@@ -52,6 +52,9 @@ class HealthMonitor {
   void Forget(std::string_view name);
   // Never blocks on a source.
   Health Get(std::string_view name) const;
+  // Blocks until the last question is answered; from then on `changed` is not called any more. The
+  // destructor does it too.
+  void Stop();
 
  private:
   struct Entry {

@@ -50,6 +50,8 @@ Supervisor::Supervisor(std::function<void(std::string_view)> say, std::function<
 
 Supervisor::~Supervisor() {
   StopAll(std::chrono::seconds(12), [](std::string_view) {});
+  // Its threads write to the event until they have ended.
+  health_.Stop();
   close(signals_);
   close(health_changed_);
 }
