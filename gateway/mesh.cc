@@ -90,7 +90,6 @@ class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::By
     }
     stub.PrepareBidiStreamingCall(&context_, "/" + info.method, {}, this);
     AddMultipleHolds(2);
-    StartRead(&incoming_);
     StartCall();
     call_->OnCancelled([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->context_.TryCancel();
@@ -101,6 +100,9 @@ class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::By
   void OnReadInitialMetadataDone(bool ok) override {
     // A unary answer may still turn out to be an error alone, which needs the headers.
     if (ok && call_->info().server_streaming) SendHeaders();
+    // Not before: gRPC would call OnReadDone on another thread while this one runs, and the first
+    // message, which needs the headers, would meet them half received.
+    StartRead(&incoming_);
   }
 
   void OnReadDone(bool ok) override {
