@@ -34,6 +34,14 @@ if(TOCSIN_SANITIZE)
     # queue has a mutex as well.
     target_compile_options(tocsin_options INTERFACE -Wno-tsan)
   endif()
+  if(TOCSIN_SANITIZE STREQUAL "thread")
+    # Protobuf's map fields have two more members where this is defined, which libprotobuf, built without the sanitizer,
+    # does not know of.
+    target_compile_options(tocsin_options INTERFACE -U__SANITIZE_THREAD__)
+    add_library(tocsin_thread_sanitizer STATIC "${CMAKE_SOURCE_DIR}/cmake/thread_sanitizer.cc")
+    target_link_libraries(tocsin_thread_sanitizer PUBLIC absl::status absl::synchronization ${CMAKE_DL_LIBS})
+    target_link_libraries(tocsin_options INTERFACE "$<LINK_LIBRARY:WHOLE_ARCHIVE,tocsin_thread_sanitizer>")
+  endif()
   target_link_options(tocsin_options INTERFACE -fsanitize=${TOCSIN_SANITIZE})
 endif()
 
