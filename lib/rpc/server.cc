@@ -71,7 +71,7 @@ Credentials ReadCredentials(const Metadata& metadata, const grpc::AuthContext* p
 struct Access {
   AccessTable table;
   std::unique_ptr<Authenticator> authenticator;
-  std::chrono::milliseconds default_deadline;
+  std::chrono::milliseconds default_deadline{0};
   // Handlers of these run on threads of gRPC that change between callbacks.
   std::set<std::string, std::less<>> callback_services;
 };

@@ -279,7 +279,7 @@ TEST_F(IngestServiceTest, NothingOvertakesAnEventWhoseSchemaCouldNotBeRead) {
   EXPECT_EQ(response.receipts(0).id(), "e10");
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_THAT(rpc::FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kUnavailable));
-  ids.push_back("e10");
+  ids.emplace_back("e10");
   EXPECT_EQ(logged(), ids);
 }
 

@@ -111,7 +111,7 @@ absl::Status Deliverer::Keep(const v1::NotificationSent& sent) {
 }
 
 void Deliverer::Publish(const v1::NotificationSent& sent, const telemetry::TraceContext& parent,
-                        Done done) {
+                        const Done& done) {
   auto span = std::make_shared<telemetry::Span>(
       Concat("send ", kSentTopic),
       telemetry::SpanOptions{.kind = telemetry::SpanKind::kProducer, .parent = parent});

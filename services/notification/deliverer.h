@@ -47,7 +47,8 @@ class Deliverer {
 
  private:
   absl::Status Keep(const v1::NotificationSent& sent);
-  void Publish(const v1::NotificationSent& sent, const telemetry::TraceContext& parent, Done done);
+  void Publish(const v1::NotificationSent& sent, const telemetry::TraceContext& parent,
+               const Done& done);
 
   HttpClient& http_;
   NotificationStore& store_;

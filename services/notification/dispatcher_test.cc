@@ -44,7 +44,7 @@ class DispatcherTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  void Start(std::vector<RouteSpec> routes, DispatcherOptions options = {}) {
+  void Start(const std::vector<RouteSpec>& routes, DispatcherOptions options = {}) {
     options.poll = milliseconds(5);
     options.commit_interval = milliseconds(1);
     options.retry = {.initial = milliseconds(1), .maximum = milliseconds(5)};
@@ -291,7 +291,8 @@ TEST_F(DispatcherTest, AnEndpointThatNeverAnswersHoldsUpNoOther) {
     return keys;
   };
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (told(quick).size() < 3 * kRevisions && std::chrono::steady_clock::now() < end) {
+  while (told(quick).size() < std::size_t{3} * kRevisions &&
+         std::chrono::steady_clock::now() < end) {
     std::this_thread::yield();
   }
   EXPECT_THAT(told(quick), SizeIs(3 * kRevisions));

@@ -275,7 +275,7 @@ TEST_F(ReportStoreTest, ARebuildGivesTheSameWhateverTheOrderOfTheTopics) {
   std::vector<Arrival> activities;
   const auto outbox = store_->Outbox(10);
   for (const OutboxEntry& entry : outbox.value()) {
-    activities.push_back(ActivityArrived{entry.activity});
+    activities.emplace_back(ActivityArrived{entry.activity});
   }
   for (const bool activities_first : {true, false}) {
     store_.reset();
