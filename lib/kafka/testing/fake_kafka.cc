@@ -66,6 +66,15 @@ void FakeKafka::SetCommitted(std::string_view group, const Offsets& offsets) {
   state_->groups[std::string(group)].committed = offsets;
 }
 
+void FakeKafka::TruncateTo(const TopicPartition& where, std::int64_t offset) {
+  MutexLock lock(state_->mutex);
+  Partition& partition = *state_->Find(where).value();
+  while (partition.high_watermark() > offset && !partition.entries.empty()) {
+    partition.entries.pop_back();
+  }
+  state_->changed.NotifyAll();
+}
+
 void FakeKafka::DeleteBefore(const TopicPartition& where, std::int64_t offset) {
   MutexLock lock(state_->mutex);
   Partition& partition = *state_->Find(where).value();

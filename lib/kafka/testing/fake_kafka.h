@@ -58,6 +58,9 @@ class FakeKafka {
   void SetCommitted(std::string_view group, const Offsets& offsets);
   // Retention: what lies before `offset` is gone.
   void DeleteBefore(const TopicPartition& where, std::int64_t offset);
+  // A leader that was not in sync took over, or the topic was made anew: what lies at `offset` and
+  // behind it is gone. No transaction may be open there.
+  void TruncateTo(const TopicPartition& where, std::int64_t offset);
 
   // --- failures ---
   enum class Step {

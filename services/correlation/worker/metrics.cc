@@ -53,4 +53,10 @@ void CountTransaction(std::string_view outcome, double seconds) {
   histogram.Observe(seconds);
 }
 
+void CountPositionReset(std::string_view topic, std::string_view cause) {
+  Add("tocsin_correlation_position_resets_total",
+      "How often a position was not in the log any more and reading went on at its beginning.",
+      {{"topic", std::string(topic)}, {"cause", std::string(cause)}}, 1);
+}
+
 }  // namespace tocsin::correlation

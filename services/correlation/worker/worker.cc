@@ -165,24 +165,10 @@ void Worker::HandleErrors(const kafka::Batch& batch) {
       return;
     }
     if (error.status.code() == absl::StatusCode::kOutOfRange && error.where.has_value()) {
-      const absl::StatusOr<std::int64_t> beginning =
-          consumer_->QueryBeginningOffset(*error.where, options_.query_timeout);
-      const absl::Status sought =
-          beginning.ok() ? consumer_->Seek(*error.where, *beginning) : beginning.status();
-      if (!sought.ok()) {
-        DropClients(sought);
+      if (const absl::Status moved = MoveIntoLog(*error.where); !moved.ok()) {
+        DropClients(moved);
         return;
       }
-      TaskSlot* slot = SlotReading(error.where->topic, error.where->partition);
-      const std::int64_t from = slot == nullptr ? 0 : slot->next[error.where->topic];
-      telemetry::LogError(
-          "events are lost: retention has removed what was not read yet; make the topic's "
-          "retention longer than correlation may stand still",
-          {{"topic", error.where->topic},
-           {"partition", error.where->partition},
-           {"from", from},
-           {"to", *beginning}});
-      if (slot != nullptr) slot->next[error.where->topic] = *beginning;
       continue;
     }
     if (!joined_) group_problem_ = Message(error.status);
@@ -192,6 +178,44 @@ void Worker::HandleErrors(const kafka::Batch& batch) {
          {"where", error.where.has_value() ? kafka::Describe(*error.where) : std::string("-")},
          {"error", error.status}});
   }
+}
+
+absl::Status Worker::MoveIntoLog(const kafka::TopicPartition& where) {
+  TOCSIN_ASSIGN_OR_RETURN(const std::int64_t beginning,
+                          consumer_->QueryBeginningOffset(where, options_.query_timeout));
+  TOCSIN_ASSIGN_OR_RETURN(
+      const std::int64_t end,
+      consumer_->QueryEndOffset(where, kafka::Isolation::kReadUncommitted, options_.query_timeout));
+  TaskSlot* slot = SlotReading(where.topic, where.partition);
+  const std::int64_t from = slot != nullptr && slot->next.contains(where.topic)
+                                ? slot->next[where.topic]
+                                : consumer_->Position(where).value_or(beginning);
+  // A replica that was behind answered, and the log has caught up since.
+  const bool in_range = from >= beginning && from <= end;
+  const std::int64_t to = in_range ? from : beginning;
+  TOCSIN_RETURN_IF_ERROR(consumer_->Seek(where, to));
+  if (in_range) return absl::OkStatus();
+  if (slot != nullptr) slot->next[where.topic] = to;
+  if (from < beginning) {
+    CountPositionReset(where.topic, "removed");
+    telemetry::LogError(
+        "events are lost: retention has removed what was not read yet; make the topic's "
+        "retention longer than correlation may stand still",
+        {{"topic", where.topic}, {"partition", where.partition}, {"from", from}, {"to", to}});
+  } else {
+    CountPositionReset(where.topic, "truncated");
+    telemetry::LogError(
+        "the log ends before what was read already: Kafka has lost the end of the partition, or "
+        "the topic was made anew. What it holds now is read from its beginning; of events that "
+        "were read before, those whose identity is still remembered count once. Find out why "
+        "(unclean leader election, a deleted topic, a restored backup)",
+        {{"topic", where.topic},
+         {"partition", where.partition},
+         {"from", from},
+         {"end", end},
+         {"to", to}});
+  }
+  return absl::OkStatus();
 }
 
 // --- the group

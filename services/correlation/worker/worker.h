@@ -87,6 +87,10 @@ class Worker final : private kafka::RebalanceListener {
   void DropClients(const absl::Status& why);
   void FollowRules();
   void HandleErrors(const kafka::Batch& batch);
+  // The position is not in the log. Before its beginning: goes there, what lay between is lost.
+  // Behind its end: goes to the beginning as well, because nobody can tell what is new there; read
+  // twice is mended by deduplication, not read at all by nothing.
+  absl::Status MoveIntoLog(const kafka::TopicPartition& where);
   TaskSlot* SlotReading(const std::string& topic, std::int32_t partition);
 
   void Probe(TaskSlot& slot, bool& broker_answers, std::vector<DueSilence>& due);

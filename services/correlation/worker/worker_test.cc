@@ -14,6 +14,7 @@
 #include "lib/base/testing/fake_clock.h"
 #include "lib/base/text.h"
 #include "lib/kafka/testing/fake_kafka.h"
+#include "lib/telemetry/metrics.h"
 #include "lib/telemetry/trace.h"
 #include "services/correlation/engine/keys.h"
 #include "services/correlation/testing/oracle.h"
@@ -136,6 +137,19 @@ class WorkerTest : public ::testing::Test {
       clock_.Advance(milliseconds(1'000));
       RunUntilIdle(workers);
     }
+  }
+  // The ids of a topic's events by key, as they lie there.
+  std::map<std::string, std::vector<std::string>> Order(std::string_view topic) {
+    std::map<std::string, std::vector<std::string>> order;
+    for (const kafka::Record& record : kafka_.Log(topic)) {
+      order[record.key.value_or("")].emplace_back(record.headers.Find("ce_id").value_or(""));
+    }
+    return order;
+  }
+  static double Resets(const std::string& cause) {
+    return telemetry::GetCounter("tocsin_correlation_position_resets_total", "",
+                                 {{"topic", "calls.raw"}, {"cause", cause}})
+        .value();
   }
   testing::Answers Observed() {
     return testing::Observed(kafka_.Log(kDetectionsTopic), kafka_.Log(kIncidentsTopic));
@@ -282,10 +296,39 @@ TEST_F(WorkerTest, WhatRetentionRemovedIsSaidAndTheRestGoesOn) {
     kafka_.DeleteBefore({"calls.raw", p}, end);
   }
   Publish(testing::RandomCalls(7, 30), 0, 30);
+  const double before = Resets("removed");
   worker = MakeWorker("w0");
   Settle({worker.get()});
+  EXPECT_GT(Resets("removed"), before);
   EXPECT_EQ(worker->status().running, kPartitions);
   EXPECT_EQ(worker->status().problem, "");
+}
+
+TEST_F(WorkerTest, ALogThatEndsBeforeThePositionIsReadAnewAndEventsCountOnce) {
+  const std::vector<Call> calls = testing::RandomCalls(6, 90);
+  auto worker = MakeWorker("w0");
+  Publish(calls, 0, 60);
+  RunUntilIdle({worker.get()});
+  worker->Close();
+  worker.reset();
+  // Each partition loses the second half of what was read.
+  int cut = 0;
+  for (std::int32_t p = 0; p < kPartitions; ++p) {
+    const std::int64_t end = kafka_.EndOffset({"calls.raw", p});
+    if (end < 2) continue;  // no key came to lie here
+    kafka_.TruncateTo({"calls.raw", p}, end / 2);
+    ++cut;
+  }
+  ASSERT_GT(cut, 0);
+  const double before = Resets("truncated");
+  worker = MakeWorker("w0");
+  Settle({worker.get()});
+  EXPECT_EQ(Resets("truncated") - before, cut);
+  EXPECT_EQ(worker->status().problem, "");
+  EXPECT_EQ(kafka_.Log("calls.processed").size(), 60U) << "what was read before counts once";
+  Publish(calls, 60, 90);
+  Settle({worker.get()});
+  EXPECT_EQ(kafka_.Log("calls.processed").size(), 90U) << "and nothing new is left out";
 }
 
 TEST_F(WorkerTest, NewRulesRunWithoutARestart) {
@@ -477,7 +520,8 @@ TEST_P(WorkerFaultTest, TheAnswersStay) {
   Settle({worker.get()});
   EXPECT_EQ(worker->status().problem, "");
   testing::ExpectSame(Observed(), testing::BruteForce(calls, PublicSafetyRules()));
-  EXPECT_EQ(kafka_.Log("calls.processed").size(), calls.size());
+  // Once each, and none has overtaken another of its key.
+  EXPECT_EQ(Order("calls.processed"), Order("calls.raw"));
 }
 
 std::string FaultName(const ::testing::TestParamInfo<std::tuple<Fault, After>>& test) {
