@@ -1,5 +1,10 @@
 // Writes records to Kafka, durably: idempotent, acks=all, lz4, order kept per partition.
 //
+// A fatal error of the client library (the broker has forgotten this producer, say) ends its
+// idempotence, not what it has taken: the client is replaced, and what was not confirmed is sent
+// once more, in the order produced and before anything taken later. Such records may lie in the log
+// twice; the first copies are in order.
+//
 //   auto producer = kafka::MakeProducer({.connection = {.bootstrap_servers = "…"}});
 //   (*producer)->Produce({.topic = "alerts.raw", .key = "RYERSS AVE", .value = bytes},
 //                        [](const absl::StatusOr<kafka::Delivered>& outcome) { … });
@@ -28,7 +33,6 @@ struct Delivered {
 // call Produce. Errors:
 //   UNAVAILABLE / DEADLINE_EXCEEDED  not confirmed within `message_timeout`; it may or may not be
 //                                    in the log. Resend under the same identity.
-//   ABORTED                          the client was replaced after a fatal error; as above.
 //   CANCELLED                        the producer was destroyed first; as above.
 //   NOT_FOUND                        no such topic or partition. INVALID_ARGUMENT: too large for
 //                                    the topic. PERMISSION_DENIED. Resending will not help.
@@ -36,8 +40,8 @@ using DeliveryCallback = std::function<void(const absl::StatusOr<Delivered>& out
 
 struct ProducerOptions {
   Connection connection = {};
-  // From Produce to giving up. Zero (the default): never; the record waits until the broker
-  // answers.
+  // From Produce to giving up; again from the start where the client was replaced meanwhile. Zero
+  // (the default): never; the record waits until the broker answers.
   std::chrono::milliseconds message_timeout{0};
   // Bounds of what waits inside: Produce refuses beyond either.
   std::size_t max_queued_records = 100'000;
@@ -57,8 +61,9 @@ class Producer {
   virtual ~Producer() = default;
 
   // Does not block. OK: the record is taken and `done` will be called. Otherwise `done` is never
-  // called: RESOURCE_EXHAUSTED (the queue is full: Kafka is away or too slow; retry later),
-  // INVALID_ARGUMENT (the record is larger than `max_record_bytes`).
+  // called: RESOURCE_EXHAUSTED (the queue is full: Kafka is away or too slow; or the client is
+  // being replaced after a fatal error; retry later), INVALID_ARGUMENT (the record is larger than
+  // `max_record_bytes`).
   virtual absl::Status Produce(OutgoingRecord record, DeliveryCallback done) = 0;
 
   // Waits until everything taken so far has been reported. DEADLINE_EXCEEDED after `timeout`; the

@@ -94,8 +94,9 @@ Record ToRecord(const rd_kafka_message_t& message);
 // delivery report that carries `opaque`.
 rd_kafka_resp_err_t Enqueue(rd_kafka_t* client, const OutgoingRecord& record, void* opaque);
 
-// The client that a producer of MakeProducer uses now; for tests that break it.
-rd_kafka_t* HandleOf(Producer& producer);
+// The client that a producer of MakeProducer uses now; nullptr while it is being replaced. It is
+// not destroyed while the answer is held. For tests that break it.
+std::shared_ptr<rd_kafka_t> HandleOf(Producer& producer);
 
 // Asks any broker for metadata.
 absl::Status ProbeCluster(rd_kafka_t* client, std::chrono::milliseconds timeout);

@@ -15,7 +15,8 @@ namespace tocsin::ingest {
 // Borrowed; must outlive what is built on it.
 struct Io {
   // Idempotent, with an infinite message timeout: what it has taken stays in order and is written
-  // sooner or later, so that a resend can never overtake the original.
+  // sooner or later, over fatal errors of the client as well, so that a resend can never overtake
+  // the original.
   kafka::Producer& producer;
   events::SchemaCache& schemas;
   const Clock& clock;
