@@ -3,7 +3,8 @@
 #   tocsin_proto_library(NAME n PROTOS a.proto… [DEPS …] [GRPC] [ROOT folder, for contracts of tests; else proto])
 #   tocsin_library(NAME n RANK r SRCS… [HDRS…] [DEPS tocsin::…] [LINK third party…] [PCH])
 #   tocsin_process(NAME n SRCS… [HDRS…] MAIN main.cc [DEPS…] [LINK…] [BINARY name] [PCH])
-#   tocsin_test(NAME n_test SRCS… [DEPS…] [LINK…] [LABEL unit|kafka|e2e] [TIMEOUT seconds] [PCH] [SERIAL])
+#   tocsin_test(NAME n_test SRCS… [DEPS…] [LINK…] [LABEL unit|kafka|e2e] [TIMEOUT seconds] [PCH] [SERIAL]
+#                 [NOT_UNDER_TSAN])
 #     SERIAL: no other test runs meanwhile.
 #
 # Rank: proto 0; lib 10…40 (base 10; config telemetry schema sql auth 20; kafka rpc http cel 30; events process 40);
@@ -160,7 +161,7 @@ function(tocsin_process)
 endfunction()
 
 function(tocsin_test)
-  cmake_parse_arguments(T "PCH;SERIAL" "NAME;LABEL;TIMEOUT" "SRCS;DEPS;LINK" ${ARGN})
+  cmake_parse_arguments(T "PCH;SERIAL;NOT_UNDER_TSAN" "NAME;LABEL;TIMEOUT" "SRCS;DEPS;LINK" ${ARGN})
   _tocsin_no_leftovers(tocsin_test ${T_UNPARSED_ARGUMENTS})
   if(NOT TOCSIN_BUILD_TESTS)
     return()
@@ -168,6 +169,10 @@ function(tocsin_test)
   _tocsin_check_edges(${T_NAME} 200 ${T_DEPS})
   if(NOT T_LABEL)
     set(T_LABEL unit)
+  endif()
+  if(T_NOT_UNDER_TSAN AND TOCSIN_SANITIZE STREQUAL "thread")
+    # Built, and run by name only.
+    set(T_LABEL not_under_tsan)
   endif()
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 60)
