@@ -7,6 +7,7 @@
 #include <grpcpp/support/client_callback.h>
 #include <grpcpp/support/slice.h>
 
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -63,12 +64,49 @@ http::Headers FromMetadata(const std::multimap<grpc::string_ref, grpc::string_re
   return headers;
 }
 
+// The calls under way. gRPC 1.51 frees twice when the last reference to a channel is let go on one
+// of its own callback threads, so the handler outwaits them before it lets go of its own.
+class CallsUnderWay {
+ public:
+  void Begin(grpc::ClientContext* context) {
+    MutexLock lock(mutex_);
+    ++count_;
+    contexts_.insert(context);
+  }
+  // The context is about to go; the call, with what it holds of the channel, is still there.
+  void Forget(grpc::ClientContext* context) {
+    MutexLock lock(mutex_);
+    contexts_.erase(context);
+  }
+  void End() {
+    MutexLock lock(mutex_);
+    --count_;
+    ended_.NotifyAll();
+  }
+  // Blocks until all have ended: the time that gRPC's threads need for it.
+  void CancelAndWait() {
+    MutexLock lock(mutex_);
+    for (grpc::ClientContext* context : contexts_) context->TryCancel();
+    while (count_ > 0) ended_.Wait(mutex_);
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar ended_;
+  int count_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::set<grpc::ClientContext*> contexts_ ABSL_GUARDED_BY(mutex_);
+};
+
 // Two things keep the call behind open: our reading of its answers and our writing of its messages.
 // Each is a hold of the reactor, given up when that side is done.
 class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public std::enable_shared_from_this<MeshCall> {
  public:
-  explicit MeshCall(std::shared_ptr<Call> call) : call_(std::move(call)) {}
+  MeshCall(std::shared_ptr<Call> call, std::shared_ptr<CallsUnderWay> calls)
+      : ending_{std::move(calls)}, call_(std::move(call)) {
+    ending_.calls->Begin(&context_);
+  }
+  ~MeshCall() override { ending_.calls->Forget(&context_); }
 
   void Start(grpc::GenericStub& stub) {
     self_ = shared_from_this();
@@ -182,6 +220,13 @@ class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::By
     if (!writing_ && std::exchange(write_side_, false)) RemoveHold();
   }
 
+  struct Ending {
+    ~Ending() { calls->End(); }
+    const std::shared_ptr<CallsUnderWay> calls;
+  };
+
+  // The first member, so that it goes after the context, which holds the channel.
+  const Ending ending_;
   const std::shared_ptr<Call> call_;
   grpc::ClientContext context_;
   grpc::ByteBuffer incoming_;
@@ -198,11 +243,13 @@ class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::By
 class MeshHandler final : public CallHandler {
  public:
   explicit MeshHandler(std::shared_ptr<grpc::Channel> channel) : stub_(std::move(channel)) {}
+  ~MeshHandler() override { calls_->CancelAndWait(); }
   void Handle(std::shared_ptr<Call> call) override {
-    std::make_shared<MeshCall>(std::move(call))->Start(stub_);
+    std::make_shared<MeshCall>(std::move(call), calls_)->Start(stub_);
   }
 
  private:
+  const std::shared_ptr<CallsUnderWay> calls_ = std::make_shared<CallsUnderWay>();
   grpc::GenericStub stub_;
 };
 
