@@ -1,4 +1,5 @@
-// All that the registry needs from the world: one ordered, durable, compacted log.
+// All that the registry needs from the world: one ordered, durable, compacted log, and a place to
+// say who changed what.
 //
 // Delivery: a record that Append reports is on a quorum and will be read by every replica, in the
 // same order and at the same offset. A record whose Append failed may or may not be in the log.
@@ -13,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
+#include "schema-registry/model.h"
 
 namespace tocsin::registry {
 
@@ -21,6 +23,15 @@ struct LogRecord {
   std::optional<std::string> key;
   std::optional<std::string> value;
   WallTime timestamp{};
+  // Who wrote it, from the record's header `actor`; empty where there is none.
+  std::string actor;
+};
+
+// A record to be written. No value: a tombstone.
+struct NewRecord {
+  std::string key;
+  std::optional<std::string> value;
+  std::string actor;
 };
 
 struct LogChunk {
@@ -37,16 +48,40 @@ class RegistryLog {
   // within `timeout`.
   virtual absl::StatusOr<std::int64_t> EndOffset(std::chrono::milliseconds timeout) = 0;
 
-  // Writes a record and gives the offset at which it landed. Any thread. Blocks for at most about
-  // `timeout`; on UNAVAILABLE / DEADLINE_EXCEEDED the record may still land later.
-  virtual absl::StatusOr<std::int64_t> Append(std::string key, std::string value,
-                                              std::chrono::milliseconds timeout) = 0;
+  // Writes records, in this order and without a gap unless another writer comes between, and gives
+  // the offset at which each landed. One call at a time. Blocks for at most about `timeout`. A
+  // record with UNAVAILABLE / DEADLINE_EXCEEDED may still land later; none that follows one of
+  // those landed before it.
+  virtual std::vector<absl::StatusOr<std::int64_t>> Append(std::vector<NewRecord> records,
+                                                           std::chrono::milliseconds timeout) = 0;
 
   // The records that follow those of the last call, from the beginning of the log on; waits for at
   // most `timeout` for the first. One thread. FAILED_PRECONDITION: the log does not hold what was
   // to be read next and never will (it was deleted or cut): fatal. Any other error passes; call
   // again.
   virtual absl::StatusOr<LogChunk> Poll(std::chrono::milliseconds timeout) = 0;
+};
+
+// One change that was asked for, made or refused.
+struct AuditEntry {
+  WallTime time{};
+  Actor actor;
+  // The full name of the gRPC method that does the same: "…SchemaRegistryService/RegisterSchema".
+  std::string action;
+  // The subject, or the subject and version: "orders-value/3"; empty: everything.
+  std::string target;
+  // OK, or why not.
+  absl::Status outcome;
+  std::string detail;
+};
+
+// Delivery: at least once, in the background; what cannot be written within its bound is counted
+// and told in the log.
+class AuditLog {
+ public:
+  virtual ~AuditLog() = default;
+  // Never blocks. Any thread.
+  virtual void Record(AuditEntry entry) = 0;
 };
 
 }  // namespace tocsin::registry

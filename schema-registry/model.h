@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "lib/base/clock.h"
+#include "lib/schema/compatibility.h"
 #include "lib/schema/wire_format.h"
 
 namespace tocsin::registry {
@@ -29,21 +31,49 @@ struct Reference {
   friend auto operator<=>(const Reference&, const Reference&) = default;
 };
 
+// The context of whoever names none.
+inline constexpr std::string_view kDefaultContext = ".";
+
+// Subjects are named as clients write them: "orders-value" in the default context,
+// ":.eu:orders-value" in the context ".eu". One subject has one name: ":.:orders-value" is written
+// "orders-value".
+struct SubjectName {
+  // ".", ".eu"
+  std::string context{kDefaultContext};
+  // May be empty: the context itself, for its configuration and mode.
+  std::string subject;
+  friend auto operator<=>(const SubjectName&, const SubjectName&) = default;
+};
+// kInvalidSubject: an unfinished context, control characters, not UTF-8, over 512 bytes.
+absl::StatusOr<SubjectName> ParseSubject(std::string_view name);
+// The one name of a subject.
+std::string FormatSubject(const SubjectName& name);
+
 // A schema as a client brings it.
 struct Draft {
   std::string type{kProtobuf};
   // .proto text, or a serialized FileDescriptorProto in base64 (what the Python client sends).
   std::string text;
   std::vector<Reference> references;
+  // JSON objects as compact text with their fields as they came; empty: none.
+  std::string metadata;
+  std::string rule_set;
+  // Chosen by the client: mode IMPORT only (else kNotPermitted).
+  std::optional<SchemaId> id;
+  std::optional<std::int32_t> version;
 };
 
 // A schema that has an id. Immutable.
 struct StoredSchema {
   SchemaId id;
   std::string type;
-  std::string text;
+  // Shared by all schemas with this text.
+  std::shared_ptr<const std::string> text;
   std::vector<Reference> references;
-  // Equal for schemas that mean the same; see ContentKey in registry_state.h.
+  std::string metadata;
+  std::string rule_set;
+  schema::SchemaGuid guid{};
+  // Equal for schemas that mean the same; see ContentKey in schema_compiler.h.
   std::string content_key;
 };
 
@@ -53,7 +83,48 @@ struct SchemaVersion {
   std::int32_t version = 0;
   bool deleted = false;
   WallTime registered{};
+  // Empty where it is not known (another registry wrote it).
+  std::string registered_by;
   std::shared_ptr<const StoredSchema> schema;
+};
+
+// Who acts.
+struct Actor {
+  std::string name;
+  // Address of the client.
+  std::string origin;
+};
+
+// What PUT /config takes and GET /config gives. Absent: not set.
+struct SubjectConfig {
+  std::optional<schema::CompatibilityLevel> level;
+  std::optional<bool> normalize;
+  std::optional<bool> validate_fields;
+  std::optional<std::string> alias;
+  // A metadata property: only versions with the same value are compared.
+  std::optional<std::string> compatibility_group;
+  std::optional<std::string> compatibility_policy;
+  // JSON objects as compact text.
+  std::optional<std::string> default_metadata;
+  std::optional<std::string> override_metadata;
+  std::optional<std::string> default_rule_set;
+  std::optional<std::string> override_rule_set;
+  friend bool operator==(const SubjectConfig&, const SubjectConfig&) = default;
+};
+
+enum class Mode { kReadWrite, kReadOnly, kReadOnlyOverride, kImport, kForward };
+// "READWRITE"
+std::string_view ModeName(Mode mode);
+// kInvalidMode lists them.
+absl::StatusOr<Mode> ParseMode(std::string_view name);
+
+// Which of the soft-deleted a list shows.
+enum class Deleted { kExclude, kInclude, kOnly };
+
+// A part of a list. A negative limit is none.
+struct Page {
+  std::int64_t offset = 0;
+  std::int64_t limit = -1;
 };
 
 // A schema that another one imports, and under which name.
@@ -78,14 +149,23 @@ enum class ErrorCode : int {
   kSubjectNotFound = 40401,
   kVersionNotFound = 40402,
   kSchemaNotFound = 40403,
+  kSubjectSoftDeleted = 40404,
+  kSubjectNotSoftDeleted = 40405,
+  kVersionSoftDeleted = 40406,
+  kVersionNotSoftDeleted = 40407,
   kNoSubjectConfig = 40408,
   kNoSubjectMode = 40409,
   kInvalidSchema = 42201,
   kInvalidVersion = 42202,
   kInvalidLevel = 42203,
+  kInvalidMode = 42204,
   kNotPermitted = 42205,
+  kReferenceExists = 42206,
+  kIdMismatch = 42207,
   kInvalidSubject = 42208,
   kTooLarge = 42209,
+  kInvalidRuleSet = 42210,
+  kContextNotEmpty = 42211,
   kStore = 50001,
   kTimeout = 50002,
   kCollision = 50301,

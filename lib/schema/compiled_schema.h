@@ -35,6 +35,8 @@ struct CompileLimits {
   int max_imports = 256;
   // Braces within braces: messages, options and groups alike.
   int max_nesting = 32;
+  // Of one message.
+  int max_fields = 10'000;
 };
 
 // Immutable once compiled, hence thread-safe. Owns its descriptors: keep the shared_ptr for as long
@@ -109,7 +111,18 @@ absl::StatusOr<std::string> TextOfSerialized(std::string_view file_descriptor_pr
                                              std::span<const SourceFile> imports = {},
                                              const CompileLimits& limits = {});
 
-// "google/protobuf/timestamp.proto" and its like, which every schema may import without more.
+// The text that Protobuf's own order and layout give: comments dropped. Compiles to an equal
+// schema.
+std::string CanonicalText(const CompiledSchema& schema);
+
+// The canonical text of the normal form: imports sorted and unique, options sorted, fields and enum
+// values by number, oneofs by their first member, ranges merged and sorted, type names in full with
+// a leading dot, no syntax line for proto2. The order of messages is kept: the wire format counts
+// them. Equal texts for schemas that differ in nothing but that.
+std::string NormalizedText(const CompiledSchema& schema);
+
+// google/protobuf/* (11 files), google/type/* (16), confluent/meta.proto and
+// confluent/type/{decimal,variant}.proto, which every schema may import without more.
 bool IsWellKnownImport(std::string_view name);
 
 }  // namespace tocsin::schema
