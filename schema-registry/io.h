@@ -18,20 +18,31 @@
 
 namespace tocsin::registry {
 
+// What our own records say beside key and value, each in a header of its own; other registries do
+// not read it.
+struct RecordNotes {
+  // Who wrote the record; empty where it is not known.
+  std::string actor;
+  // ContentKey of the schema in it, so that nobody has to compile it to know; empty: not known.
+  std::string content_key;
+  // Of a record that writes a version again: when it was registered first, and by whom.
+  std::optional<WallTime> registered;
+  std::string registered_by;
+};
+
 struct LogRecord {
   std::int64_t offset = 0;
   std::optional<std::string> key;
   std::optional<std::string> value;
   WallTime timestamp{};
-  // Who wrote it, from the record's header `actor`; empty where there is none.
-  std::string actor;
+  RecordNotes notes;
 };
 
 // A record to be written. No value: a tombstone.
 struct NewRecord {
   std::string key;
   std::optional<std::string> value;
-  std::string actor;
+  RecordNotes notes;
 };
 
 struct LogChunk {
@@ -60,6 +71,9 @@ class RegistryLog {
   // to be read next and never will (it was deleted or cut): fatal. Any other error passes; call
   // again.
   virtual absl::StatusOr<LogChunk> Poll(std::chrono::milliseconds timeout) = 0;
+
+  // Names the cluster that holds the log; empty while it is not known. Never blocks. Any thread.
+  virtual std::string ClusterId() const = 0;
 };
 
 // One change that was asked for, made or refused.

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <future>
+#include <charconv>
 #include <thread>
 #include <utility>
 
+#include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/kafka/admin.h"
 #include "lib/kafka/consumer.h"
@@ -19,6 +20,58 @@ using std::chrono::milliseconds;
 constexpr milliseconds kAdminTimeout{3'000};
 // A schema of 1 MiB, escaped as JSON; see README.md.
 constexpr std::size_t kMaxRecordBytes = std::size_t{8} << 20;
+
+constexpr std::string_view kActor = "actor";
+constexpr std::string_view kContentKey = "content-key";
+constexpr std::string_view kRegistered = "registered";
+constexpr std::string_view kRegisteredBy = "registered-by";
+
+RecordNotes NotesOf(const kafka::Headers& headers) {
+  RecordNotes notes;
+  notes.actor = headers.Find(kActor).value_or("");
+  notes.content_key = headers.Find(kContentKey).value_or("");
+  notes.registered_by = headers.Find(kRegisteredBy).value_or("");
+  if (const auto text = headers.Find(kRegistered)) {
+    std::int64_t micros = 0;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), micros);
+    if (error == std::errc() && end == text->data() + text->size()) {
+      notes.registered = WallTime(std::chrono::microseconds(micros));
+    }
+  }
+  return notes;
+}
+
+// The outcomes of one call of Append.
+class Waiting {
+ public:
+  Waiting(std::size_t count, milliseconds timeout)
+      : outcomes_(count, DeadlineExceeded(Concat("Kafka did not confirm the record within ",
+                                                 timeout.count(), " ms"))),
+        missing_(count) {}
+
+  // Once for each.
+  void Set(std::size_t i, absl::StatusOr<std::int64_t> outcome) {
+    MutexLock lock(mutex_);
+    outcomes_[i] = std::move(outcome);
+    if (--missing_ == 0) changed_.NotifyAll();
+  }
+  std::vector<absl::StatusOr<std::int64_t>> Get(milliseconds timeout) {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    MutexLock lock(mutex_);
+    while (missing_ > 0) {
+      const auto left = deadline - std::chrono::steady_clock::now();
+      if (left <= left.zero()) break;
+      changed_.WaitFor(mutex_, left);
+    }
+    return outcomes_;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  std::vector<absl::StatusOr<std::int64_t>> outcomes_ ABSL_GUARDED_BY(mutex_);
+  std::size_t missing_ ABSL_GUARDED_BY(mutex_);
+};
 
 class KafkaLog final : public RegistryLog {
  public:
@@ -37,26 +90,26 @@ class KafkaLog final : public RegistryLog {
     return asking_->QueryEndOffset(where_, kafka::Isolation::kReadUncommitted, timeout);
   }
 
-  absl::StatusOr<std::int64_t> Append(std::string key, std::string value,
-                                      milliseconds timeout) override {
-    if (!opened_) return Unavailable(Concat("the topic ", options_.topic, " is not open yet"));
-    // Outlives this call when the answer comes too late.
-    auto outcome = std::make_shared<std::promise<absl::StatusOr<kafka::Delivered>>>();
-    auto delivered = outcome->get_future();
-    kafka::OutgoingRecord record;
-    record.topic = options_.topic;
-    record.partition = 0;
-    record.key = std::move(key);
-    record.value = std::move(value);
-    TOCSIN_RETURN_IF_ERROR(producer_->Produce(
-        std::move(record),
-        [outcome](const absl::StatusOr<kafka::Delivered>& result) { outcome->set_value(result); }));
-    if (delivered.wait_for(timeout) != std::future_status::ready) {
-      return DeadlineExceeded(
-          Concat("Kafka did not confirm the record within ", timeout.count(), " ms"));
+  std::vector<absl::StatusOr<std::int64_t>> Append(std::vector<NewRecord> records,
+                                                   milliseconds timeout) override {
+    if (!opened_) {
+      const absl::Status closed =
+          Unavailable(Concat("the topic ", options_.topic, " is not open yet"));
+      return std::vector<absl::StatusOr<std::int64_t>>(records.size(), closed);
     }
-    TOCSIN_ASSIGN_OR_RETURN(const kafka::Delivered where, delivered.get());
-    return where.offset;
+    // Outlives this call when answers come too late.
+    auto waiting = std::make_shared<Waiting>(records.size(), timeout);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      const absl::Status taken = producer_->Produce(
+          ToKafka(std::move(records[i])), [waiting, i](const absl::StatusOr<kafka::Delivered>& at) {
+            waiting->Set(i, at.ok() ? absl::StatusOr<std::int64_t>(at->offset) : at.status());
+          });
+      if (taken.ok()) continue;
+      // Nothing may follow what was not even taken.
+      for (std::size_t rest = i; rest < records.size(); ++rest) waiting->Set(rest, taken);
+      break;
+    }
+    return waiting->Get(timeout);
   }
 
   absl::StatusOr<LogChunk> Poll(milliseconds timeout) override {
@@ -69,8 +122,9 @@ class KafkaLog final : public RegistryLog {
     LogChunk chunk;
     chunk.records.reserve(batch.records.size());
     for (kafka::Record& record : batch.records) {
-      chunk.records.push_back(
-          {record.offset, std::move(record.key), std::move(record.value), record.timestamp});
+      RecordNotes notes = NotesOf(record.headers);
+      chunk.records.push_back({record.offset, std::move(record.key), std::move(record.value),
+                               record.timestamp, std::move(notes)});
     }
     if (const auto end = batch.ends.find(where_); end != batch.ends.end()) {
       chunk.end = end->second;
@@ -87,7 +141,26 @@ class KafkaLog final : public RegistryLog {
     return error.status;
   }
 
+  // Until lib/kafka tells the cluster's own id, its address has to do.
+  std::string ClusterId() const override { return options_.connection.bootstrap_servers; }
+
  private:
+  kafka::OutgoingRecord ToKafka(NewRecord record) const {
+    kafka::OutgoingRecord out;
+    out.topic = options_.topic;
+    out.partition = 0;
+    out.key = std::move(record.key);
+    out.value = std::move(record.value);
+    const RecordNotes& notes = record.notes;
+    if (!notes.actor.empty()) out.headers.Set(kActor, notes.actor);
+    if (!notes.content_key.empty()) out.headers.Set(kContentKey, notes.content_key);
+    if (notes.registered) {
+      out.headers.Set(kRegistered, std::to_string(notes.registered->time_since_epoch().count()));
+      out.headers.Set(kRegisteredBy, notes.registered_by);
+    }
+    return out;
+  }
+
   absl::Status Open() {
     TOCSIN_ASSIGN_OR_RETURN(auto topics, admin_->DescribeTopics({options_.topic}, kAdminTimeout));
     if (!topics.contains(options_.topic)) {

@@ -16,12 +16,16 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,6 +33,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/schema/compatibility.h"
+#include "schema-registry/change_history.h"
 #include "schema-registry/io.h"
 #include "schema-registry/model.h"
 #include "schema-registry/registry_state.h"
@@ -45,7 +50,14 @@ struct RegistryOptions {
   std::chrono::milliseconds read_timeout{2'000};
   schema::CompileLimits limits;
   // Compiled schemas kept in memory.
-  std::size_t max_compiled = 1'000;
+  std::size_t max_compiled = 500;
+  // Keys of ours that are of no use any more get a tombstone after so long: those that this process
+  // wrote, and those of processes that may be gone. At most so many per second.
+  std::chrono::milliseconds tombstone_own_after{30'000};
+  std::chrono::milliseconds tombstone_others_after{600'000};
+  std::size_t tombstones_per_second = 200;
+  // Changes kept for ChangesAfter.
+  std::size_t max_changes = 100'000;
 };
 
 // What a compatibility check says.
@@ -100,21 +112,6 @@ struct SubjectFilter {
 struct ContextId {
   std::string context;
   SchemaId id;
-};
-
-// One change that counted.
-struct Change {
-  enum class Kind { kRegistered, kDeleted, kPermanentlyDeleted, kConfig, kMode, kContext };
-  // The offset of its record + 1.
-  std::int64_t revision = 0;
-  Kind kind = Kind::kRegistered;
-  // nullopt: everything (global configuration or mode).
-  std::optional<std::string> subject;
-  // 0: the whole subject.
-  std::int32_t version = 0;
-  SchemaId id;
-  std::string actor;
-  WallTime time{};
 };
 
 // Thread-safe, but for Start and Stop. Errors carry a code (CodeOf). UNAVAILABLE /
@@ -250,40 +247,149 @@ class Registry {
   std::int64_t malformed() const { return malformed_.load(std::memory_order_relaxed); }
 
  private:
+  // A subject of a request: aliases followed.
+  struct Target {
+    SubjectName parsed;
+    std::string name;
+  };
   // All that a decision needs, taken at one offset.
+  struct Past {
+    SchemaVersion version;
+    std::vector<Import> imports;
+  };
   struct Snapshot {
-    std::int64_t position = 0;
-    SchemaId next_id;
-    std::int32_t next_version = 0;
-    schema::CompatibilityLevel level{};
+    Target target;
+    SubjectConfig config;
+    Mode mode{};
+    // Of the state; the decision holds for as long as they stay.
+    std::uint64_t subject_changes = 0;
+    std::uint64_t config_changes = 0;
+    std::uint64_t deletions = 0;
     std::vector<Reference> references;
     std::vector<Import> imports;
-    struct Past {
-      SchemaVersion version;
-      std::vector<Import> imports;
-    };
-    // Versions that are not deleted, oldest first.
+    // Versions, oldest first: those that are not deleted, and those that are.
     std::vector<Past> history;
+    std::vector<Past> deleted;
+  };
+  // What a write brings to a batch (registry_commit.cc).
+  struct PlannedRecord {
+    RecordKey key;
+    // The one or the other.
+    std::optional<SchemaValue> schema;
+    std::string value;
+    RecordNotes notes;
+  };
+  struct Batch {
+    std::vector<PlannedRecord> records;
+    std::size_t bytes = 0;
+    std::set<std::string> subjects;
+    std::set<std::pair<std::string, std::string>> contents;
+    std::map<std::string, std::int32_t> next_ids;
+  };
+  enum class Planned {
+    kAdded,
+    // The state is another one than that of the decision.
+    kStale,
+    // Not together with what is in the batch already.
+    kLater,
+  };
+  // Called with the lock, on the state that the records will find.
+  using Plan = std::function<Planned(const RegistryState& state, Batch& batch)>;
+  struct PendingWrite {
+    Plan plan;
+    bool alone = false;
+    SteadyTime deadline{};
+    bool taken = false;
+    std::optional<absl::Status> outcome;
+    CondVar done;
+  };
+  struct Probe {
+    std::uint64_t number = 0;
+    absl::Status status;
+    std::int64_t end = 0;
   };
 
+  // --- reading the log (registry.cc)
   void Read();
+  void Apply(const LogRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetStatus(absl::Status status);
-  // Reads up to what is the end of the topic now.
+  // Reads up to what is the end of the topic now; all who wait at one time share the question.
   absl::Status CatchUp(SteadyTime deadline);
   absl::Status WaitFor(std::int64_t position, SteadyTime deadline);
-  // Catches up; when that fails and `found` is true in the state as it is, says OK all the same.
+  // Catches up; when that fails, says OK all the same if the state was once whole and `found` is
+  // true in it.
   template <typename Found>
   absl::Status Refresh(const Found& found);
-  absl::StatusOr<Snapshot> Take(const std::string& subject, const Draft& draft);
-  absl::StatusOr<CompatibilityVerdict> Judge(const std::vector<Snapshot::Past>& history,
-                                             schema::CompatibilityLevel level,
-                                             const schema::CompiledSchema& candidate);
-  // Appends and says whether the record counts.
-  absl::StatusOr<bool> Append(const struct RecordKey& key, std::string value, SteadyTime deadline);
+  // Finds out what the schemas mean that came without a key.
+  void LearnContents();
   std::chrono::milliseconds Left(SteadyTime deadline) const;
   absl::Status TooSlow(std::string_view what) const;
 
+  // --- writing (registry_commit.cc)
+  void Commits();
+  // OK: the records of the plan count, and the state has them. ABORTED: they do not; decide anew.
+  // `alone`: in a batch of its own.
+  absl::Status Commit(Plan plan, bool alone, SteadyTime deadline);
+  std::vector<std::shared_ptr<PendingWrite>> NextWrites();
+  void CommitBatch(const std::vector<std::shared_ptr<PendingWrite>>& writes);
+  void Finish(const std::vector<std::shared_ptr<PendingWrite>>& writes,
+              const absl::Status& outcome);
+  void PlanHousekeeping(const RegistryState& state, Batch& batch) const;
+
+  // --- decisions (registry_writes.cc, registry_checks.cc)
+  static absl::StatusOr<Target> Resolve(const RegistryState& state, std::string_view subject);
+  absl::StatusOr<Snapshot> Take(std::string_view subject, const Draft& draft);
+  absl::StatusOr<CompatibilityVerdict> Judge(const Snapshot& snapshot,
+                                             const std::vector<Past>& history,
+                                             schema::CompatibilityLevel level,
+                                             const schema::CompiledSchema& candidate);
+  // The newest version with this content.
+  const Past* FindContent(const Snapshot& snapshot, const std::vector<Past>& versions,
+                          const std::string& content_key, bool normalize);
+  absl::StatusOr<CompiledDraft> Compile(const Snapshot& snapshot, const Draft& draft,
+                                        bool normalize) const;
+  // What the check looks at: versions of the draft's compatibility group.
+  static std::vector<Past> Comparable(const Snapshot& snapshot, const Draft& draft);
+  // The draft with what the configuration and the version before it add.
+  static Draft Complete(const Snapshot& snapshot, const Draft& draft);
+  absl::StatusOr<SchemaVersion> DoRegister(const Actor& actor, std::string_view subject,
+                                           const Draft& draft, RegisterOptions options,
+                                           bool& changed);
+  // Adds a new version to a batch, if the snapshot still holds.
+  struct NewVersion {
+    Snapshot snapshot;
+    Draft draft;
+    CompiledDraft compiled;
+    std::string content_key;
+    std::string actor;
+  };
+  static Planned PlanVersion(const NewVersion& version, const RegistryState& state, Batch& batch,
+                             std::int32_t& number);
+  static constexpr std::size_t kMaxRecordsOfOne = 1'000;
+  static PlannedRecord ConfigRecord(const std::string& name, const SubjectConfig& config,
+                                    const Actor& actor);
+  static PlannedRecord ModeRecord(const std::string& name, std::optional<Mode> mode,
+                                  const Actor& actor);
+  // That deletes the version.
+  static PlannedRecord VersionRecord(const SchemaVersion& version, bool permanent,
+                                     const Actor& actor);
+  // Decides again and again until the write counts, or until there is nothing to write or the
+  // answer is no on a state that is as new as the log was when this began.
+  struct Decision {
+    // None: nothing is to be written.
+    Plan plan;
+    bool alone = false;
+  };
+  absl::Status Write(const std::function<absl::StatusOr<Decision>()>& decide);
+  // For what is decided fast enough to do it under the lock: `decide` gives the records to write.
+  using Records = std::vector<PlannedRecord>;
+  absl::Status WriteAlone(
+      const std::function<absl::StatusOr<Records>(const RegistryState&)>& decide);
+  void Tell(const Actor& actor, std::string_view action, std::string target,
+            const absl::Status& outcome, std::string detail = {});
+
   RegistryLog& log_;
+  AuditLog& audit_;
   const Clock& clock_;
   const RegistryOptions options_;
   SchemaCompiler compiler_;
@@ -296,12 +402,36 @@ class Registry {
   // The topic was once read to its end, so the state is whole, if perhaps old.
   bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  bool probing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::uint64_t probes_begun_ ABSL_GUARDED_BY(mutex_) = 0;
+  Probe last_probe_ ABSL_GUARDED_BY(mutex_);
 
-  // Our own writers take turns, so that they only ever race with other processes.
-  Mutex writing_;
-  std::int64_t attempts_ ABSL_GUARDED_BY(writing_) = 0;
+  Mutex queue_mutex_;
+  CondVar queue_changed_;
+  std::deque<std::shared_ptr<PendingWrite>> queue_ ABSL_GUARDED_BY(queue_mutex_);
+  bool queue_closed_ ABSL_GUARDED_BY(queue_mutex_) = false;
+  // Of the committing thread alone.
+  std::int64_t attempts_ = 0;
+  SteadyTime next_tombstones_{};
+
   std::atomic<std::int64_t> collisions_{0};
+  std::atomic<std::int64_t> malformed_{0};
   std::thread reader_;
+  std::thread committer_;
+  std::thread learner_;
 };
+
+template <typename Found>
+absl::Status Registry::Refresh(const Found& found) {
+  {
+    // While the topic is known not to answer, nobody waits for it.
+    MutexLock lock(mutex_);
+    if (loaded_ && !status_.ok() && found(state_)) return absl::OkStatus();
+  }
+  const absl::Status status = CatchUp(clock_.SteadyNow() + options_.read_timeout);
+  if (status.ok()) return status;
+  MutexLock lock(mutex_);
+  return loaded_ && found(state_) ? absl::OkStatus() : status;
+}
 
 }  // namespace tocsin::registry

@@ -22,7 +22,7 @@ Draft DraftOf(const Request& request) {
 
 void Fill(const StoredSchema& schema, v1::Schema& out) {
   out.set_id(schema.id.value());
-  out.set_text(schema.text);
+  out.set_text(*schema.text);
   for (const Reference& reference : schema.references) {
     v1::Reference& to = *out.add_references();
     to.set_name(reference.name);
@@ -71,6 +71,10 @@ v1::Compatibility LevelOf(schema::CompatibilityLevel level) {
       return v1::COMPATIBILITY_FULL;
     case schema::CompatibilityLevel::kFullTransitive:
       return v1::COMPATIBILITY_FULL_TRANSITIVE;
+    case schema::CompatibilityLevel::kStrict:
+      return v1::COMPATIBILITY_STRICT;
+    case schema::CompatibilityLevel::kStrictTransitive:
+      return v1::COMPATIBILITY_STRICT_TRANSITIVE;
   }
   return v1::COMPATIBILITY_UNSPECIFIED;
 }
@@ -80,7 +84,7 @@ v1::Compatibility LevelOf(schema::CompatibilityLevel level) {
 grpc::Status RegistryService::RegisterSchema(grpc::ServerContext*,
                                              const v1::RegisterSchemaRequest* request,
                                              v1::RegisterSchemaResponse* response) {
-  const auto version = registry_.Register(request->subject(), DraftOf(*request));
+  const auto version = registry_.Register(Actor{}, request->subject(), DraftOf(*request));
   if (!version.ok()) return rpc::ToGrpc(version.status());
   Fill(*version, *response->mutable_schema());
   return grpc::Status::OK;
@@ -107,7 +111,7 @@ grpc::Status RegistryService::GetVersion(grpc::ServerContext*, const v1::GetVers
       request->version() == 0 ? std::nullopt : std::optional<std::int32_t>(request->version()));
   if (!version.ok()) return rpc::ToGrpc(version.status());
   if (const auto type = CheckType(*version->schema); !type.ok()) return rpc::ToGrpc(type);
-  const auto imports = registry_.ImportsOf(*version->schema);
+  const auto imports = registry_.ImportsOf(*version->schema, kDefaultContext);
   if (!imports.ok()) return rpc::ToGrpc(imports.status());
   Fill(*version, *response->mutable_schema());
   FillImports(*imports, *response);
@@ -126,7 +130,7 @@ grpc::Status RegistryService::LookupSchema(grpc::ServerContext*,
 grpc::Status RegistryService::ListSubjects(grpc::ServerContext*,
                                            const v1::ListSubjectsRequest* request,
                                            v1::ListSubjectsResponse* response) {
-  const auto subjects = registry_.Subjects(request->prefix(), /*deleted=*/false);
+  const auto subjects = registry_.Subjects({.prefix = request->prefix()});
   if (!subjects.ok()) return rpc::ToGrpc(subjects.status());
   for (const std::string& subject : *subjects) response->add_subjects(subject);
   return grpc::Status::OK;

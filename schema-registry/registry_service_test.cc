@@ -19,7 +19,9 @@ constexpr char kOuter[] = "syntax='proto3'; import 'inner.proto'; message Outer 
 class RegistryServiceTest : public ::testing::Test {
  protected:
   RegistryServiceTest()
-      : log_(topic_), registry_(log_, Clock::Real(), RegistryOptions()), service_(registry_) {
+      : log_(topic_),
+        registry_(log_, audit_, Clock::Real(), RegistryOptions()),
+        service_(registry_) {
     registry_.Start();
   }
   ~RegistryServiceTest() override { registry_.Stop(); }
@@ -42,6 +44,7 @@ class RegistryServiceTest : public ::testing::Test {
 
   FakeTopic topic_;
   FakeLog log_;
+  FakeAudit audit_;
   Registry registry_;
   RegistryService service_;
 };

@@ -1,62 +1,74 @@
+// How records change the state; what it answers is in registry_state_reads.cc.
 #include "schema-registry/registry_state.h"
 
-#include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "lib/base/status.h"
-#include "lib/schema/wire_validator.h"
-#include "schema-registry/records.h"
+#include "schema-registry/schema_compiler.h"
 
 namespace tocsin::registry {
 namespace {
 
-constexpr std::size_t kMaxSubjectBytes = 512;
+std::string NameOf(const std::optional<std::string>& subject) {
+  return subject ? FormatSubject(NameInRecord(*subject)) : "";
+}
+
+std::optional<std::string> SubjectOrAll(const std::string& name) {
+  return name.empty() ? std::nullopt : std::optional<std::string>(name);
+}
 
 }  // namespace
 
+SubjectName NameInRecord(std::string_view subject) {
+  auto parsed = ParseSubject(subject);
+  if (parsed.ok()) return *std::move(parsed);
+  return {std::string(kDefaultContext), std::string(subject)};
+}
+
 Applied RegistryState::Apply(const LogRecord& record) {
+  if (record.offset > position_) history_.MissedBefore(record.offset);
+  const bool neighbour_seen = last_.offset == record.offset - 1;
+  const auto last = std::exchange(last_, {record.offset, std::nullopt, false});
   position_ = std::max(position_, record.offset + 1);
   if (!record.key) return Applied::kMalformed;
   const auto key = DecodeKey(*record.key);
   if (!key.ok()) return Applied::kMalformed;
-  if (key->sequence && key->sequence->offset != record.offset) return Applied::kLostRace;
+  last_.sequence = key->sequence;
+  if (key->sequence) {
+    const Sequence& sequence = *key->sequence;
+    if (!record.value) {
+      superseded_.Remove(*key);
+      return ApplyTombstone(*key);
+    }
+    if (sequence.offset != record.offset) {
+      superseded_.Add(*key);
+      return Applied::kLostRace;
+    }
+    if (sequence.follows && neighbour_seen) {
+      const bool neighbour = last.counted && last.sequence &&
+                             last.sequence->node == sequence.node &&
+                             last.sequence->attempt == sequence.attempt - 1;
+      if (!neighbour) {
+        superseded_.Add(*key, /*urgent=*/true);
+        return Applied::kLostRace;
+      }
+    }
+  }
+  last_.counted = true;
   switch (key->type) {
     case KeyType::kSchema:
-      return ApplySchema(*key->subject, key->version, record);
-    case KeyType::kConfig: {
-      if (!record.value) {
-        if (key->subject) {
-          levels_.erase(*key->subject);
-        } else {
-          global_level_ = schema::CompatibilityLevel::kBackward;
-        }
-        return Applied::kCounted;
-      }
-      const auto name = DecodeConfigValue(*record.value);
-      if (!name.ok()) return Applied::kMalformed;
-      const auto level = schema::ParseLevel(*name);
-      if (!level.ok()) return Applied::kMalformed;
-      if (key->subject) {
-        levels_[*key->subject] = *level;
-      } else {
-        global_level_ = *level;
-      }
-      return Applied::kCounted;
-    }
-    case KeyType::kDeleteSubject: {
-      if (!key->subject || !record.value) return Applied::kMalformed;
-      const auto last = DecodeDeleteSubjectValue(*record.value);
-      if (!last.ok()) return Applied::kMalformed;
-      const auto subject = subjects_.find(*key->subject);
-      if (subject == subjects_.end()) return Applied::kCounted;
-      for (auto& [number, version] : subject->second) {
-        if (number <= *last) version.deleted = true;
-      }
-      return Applied::kCounted;
-    }
+      return ApplySchema(*key, record);
+    case KeyType::kConfig:
+      return ApplyConfig(*key, record);
     case KeyType::kMode:
+      return ApplyMode(*key, record);
+    case KeyType::kDeleteSubject:
+      return ApplyDeleteSubject(*key, record);
     case KeyType::kClearSubject:
+      return ApplyClearSubject(*key, record);
+    case KeyType::kContext:
+      return ApplyContext(*key, record);
     case KeyType::kNoop:
     case KeyType::kOther:
       return Applied::kCounted;
@@ -64,209 +76,322 @@ Applied RegistryState::Apply(const LogRecord& record) {
   return Applied::kMalformed;
 }
 
-Applied RegistryState::ApplySchema(const std::string& subject, std::int32_t number,
-                                   const LogRecord& record) {
+void RegistryState::ReachedEnd(std::int64_t end) {
+  if (end <= position_) return;
+  history_.MissedBefore(end);
+  position_ = end;
+}
+
+// The record with this key is void, now and after compaction. No tombstone is written for one that
+// holds a place, so there is nothing to do; should one be, then nobody may still see what the next
+// start would not find.
+Applied RegistryState::ApplyTombstone(const RecordKey& key) {
+  const std::string name = NameOf(key.subject);
+  if (key.type == KeyType::kSchema) {
+    const auto subject = subjects_.find(name);
+    if (subject == subjects_.end()) return Applied::kTombstone;
+    const auto version = subject->second.versions.find(key.version);
+    if (version == subject->second.versions.end()) return Applied::kTombstone;
+    if (version->second.holder.sequence == key.sequence) {
+      Remove(name, key.version, version->second);
+    }
+  } else if (key.type == KeyType::kConfig) {
+    const auto config = configs_.find(name);
+    if (config != configs_.end() && config->second.holder.sequence == key.sequence) {
+      configs_.erase(config);
+      ++config_changes_;
+    }
+  } else if (key.type == KeyType::kMode) {
+    const auto mode = modes_.find(name);
+    if (mode != modes_.end() && mode->second.holder.sequence == key.sequence) {
+      modes_.erase(mode);
+      ++config_changes_;
+    }
+  }
+  return Applied::kTombstone;
+}
+
+void RegistryState::Hold(const RecordKey& key, std::int64_t offset, Holder& holder) {
+  if (holder.sequence) {
+    RecordKey before = key;
+    before.sequence = holder.sequence;
+    superseded_.Add(before);
+  }
+  holder = {offset, key.sequence};
+}
+
+void RegistryState::Tell(Change::Kind kind, const LogRecord& record,
+                         std::optional<std::string> subject, std::int32_t version, SchemaId id) {
+  history_.Add({record.offset + 1, kind, std::move(subject), version, id, record.notes.actor,
+                record.timestamp});
+}
+
+// --- schemas
+// --------------------------------------------------------------------------------------
+
+Applied RegistryState::ApplySchema(const RecordKey& key, const LogRecord& record) {
+  const SubjectName parsed = NameInRecord(*key.subject);
+  const std::string name = FormatSubject(parsed);
   if (!record.value) {
-    // Deleted for good. The id stays known, so that it is never given to another schema.
-    const auto found = subjects_.find(subject);
-    if (found == subjects_.end()) return Applied::kCounted;
-    const auto version = found->second.find(number);
-    if (version == found->second.end()) return Applied::kCounted;
-    uses_[version->second.id].erase({subject, number});
-    found->second.erase(version);
-    if (found->second.empty()) subjects_.erase(found);
+    // Another registry deleted it for good.
+    const auto subject = subjects_.find(name);
+    if (subject == subjects_.end()) return Applied::kCounted;
+    const auto version = subject->second.versions.find(key.version);
+    if (version == subject->second.versions.end() || version->second.gone) {
+      return Applied::kCounted;
+    }
+    const SchemaId id = version->second.id;
+    Hold(key, record.offset, version->second.holder);
+    Remove(name, key.version, version->second);
+    forgettable_.insert({name, key.version});
+    Tell(Change::Kind::kPermanentlyDeleted, record, name, key.version, id);
     return Applied::kCounted;
   }
   auto value = DecodeSchemaValue(*record.value);
-  if (!value.ok() || value->subject != subject || value->version != number) {
+  if (!value.ok() || value->version != key.version ||
+      FormatSubject(NameInRecord(value->subject)) != name) {
     return Applied::kMalformed;
   }
   // Nothing could follow the largest number.
   constexpr std::int32_t kLast = std::numeric_limits<std::int32_t>::max();
-  if (value->id.value() == kLast || number == kLast) return Applied::kMalformed;
-  max_id_ = std::max(max_id_, value->id.value());
-  std::int32_t& last = last_version_[subject];
-  last = std::max(last, number);
+  if (value->id.value() == kLast || key.version == kLast) return Applied::kMalformed;
 
-  auto& stored = by_id_[value->id];
-  if (stored == nullptr) {
-    auto fresh = std::make_shared<StoredSchema>();
-    fresh->id = value->id;
-    fresh->type = std::move(value->type);
-    fresh->text = std::move(value->text);
-    fresh->references = std::move(value->references);
-    std::string fingerprint = fresh->text;
-    const auto imports = ResolveImports(fresh->references);
-    if (fresh->type == kProtobuf && imports.ok()) {
-      const auto compiled = compiler_.Compile(*fresh, *imports);
-      if (compiled.ok()) fingerprint = (*compiled)->fingerprint();
-    }
-    fresh->content_key = ContentKey(fresh->type, fingerprint, fresh->references);
-    by_content_.emplace(fresh->content_key, fresh->id);
-    stored = std::move(fresh);
+  Context& context = contexts_[parsed.context];
+  context.max_id = std::max(context.max_id, value->id.value());
+  Subject& subject = subjects_[name];
+  subject.last_version = std::max(subject.last_version, key.version);
+  ++subject.changes;
+  Version& version = subject.versions[key.version];
+  const bool was_there = version.schema != nullptr;
+  const bool was_live = was_there && !version.deleted;
+  const SchemaId id = value->id;
+  Hold(key, record.offset, version.holder);
+
+  if (key.sequence && value->gone()) {
+    Remove(name, key.version, version);
+    version.id = id;
+    forgettable_.erase({name, key.version});
+    if (was_there) Tell(Change::Kind::kPermanentlyDeleted, record, name, key.version, id);
+    return Applied::kCounted;
   }
-  Version& version = subjects_[subject][number];
-  if (version.id != value->id) uses_[version.id].erase({subject, number});
-  version = {value->id, value->deleted, record.timestamp};
-  uses_[value->id].insert({subject, number});
+  if (!was_there || record.notes.registered) {
+    version.registered = record.notes.registered.value_or(record.timestamp);
+    version.registered_by =
+        record.notes.registered ? record.notes.registered_by : record.notes.actor;
+  }
+  const bool deleted = value->deleted;
+  auto schema = Store(parsed.context, *std::move(value), record.notes);
+  if (version.schema != nullptr && version.schema != schema) {
+    Unuse(parsed.context, name, key.version, *version.schema);
+  }
+  forgettable_.erase({name, key.version});
+  version.schema = std::move(schema);
+  version.id = id;
+  version.deleted = deleted;
+  version.gone = false;
+  Use(parsed.context, name, key.version, version.schema);
+  if (deleted) ++deletions_;
+  if (deleted ? was_live : !was_live) {
+    Tell(deleted ? Change::Kind::kDeleted : Change::Kind::kRegistered, record, name, key.version,
+         id);
+  }
   return Applied::kCounted;
 }
 
-SchemaVersion RegistryState::Make(std::string_view subject, std::int32_t number,
-                                  const Version& version) const {
-  return {std::string(subject), number, version.deleted, version.registered, by_id_.at(version.id)};
-}
-
-std::shared_ptr<const StoredSchema> RegistryState::FindSchema(SchemaId id) const {
-  const auto found = by_id_.find(id);
-  return found == by_id_.end() ? nullptr : found->second;
-}
-
-std::shared_ptr<const StoredSchema> RegistryState::FindContent(
-    const std::string& content_key) const {
-  const auto found = by_content_.find(content_key);
-  return found == by_content_.end() ? nullptr : FindSchema(found->second);
-}
-
-std::vector<SchemaVersion> RegistryState::VersionsOf(std::string_view subject) const {
-  std::vector<SchemaVersion> versions;
-  const auto found = subjects_.find(subject);
-  if (found == subjects_.end()) return versions;
-  for (const auto& [number, version] : found->second) {
-    versions.push_back(Make(subject, number, version));
+std::shared_ptr<const std::string> RegistryState::Intern(std::string text) {
+  const std::size_t hash = std::hash<std::string>()(text);
+  for (auto [at, end] = texts_.equal_range(hash); at != end; ++at) {
+    auto known = at->second.lock();
+    if (known != nullptr && *known == text) return known;
   }
-  return versions;
-}
-
-std::optional<SchemaVersion> RegistryState::FindVersion(std::string_view subject,
-                                                        std::int32_t number) const {
-  const auto found = subjects_.find(subject);
-  if (found == subjects_.end()) return std::nullopt;
-  const auto version = found->second.find(number);
-  if (version == found->second.end()) return std::nullopt;
-  return Make(subject, number, version->second);
-}
-
-std::optional<SchemaVersion> RegistryState::Latest(std::string_view subject) const {
-  const auto found = subjects_.find(subject);
-  if (found == subjects_.end()) return std::nullopt;
-  for (auto version = found->second.rbegin(); version != found->second.rend(); ++version) {
-    if (!version->second.deleted) return Make(subject, version->first, version->second);
+  if (texts_.size() >= sweep_texts_at_) {
+    std::erase_if(texts_, [](const auto& entry) { return entry.second.expired(); });
+    sweep_texts_at_ = std::max<std::size_t>(1024, 2 * texts_.size());
   }
-  return std::nullopt;
+  text.shrink_to_fit();
+  auto fresh = std::make_shared<const std::string>(std::move(text));
+  texts_.emplace(hash, fresh);
+  return fresh;
 }
 
-std::int32_t RegistryState::NextVersion(std::string_view subject) const {
-  const auto found = last_version_.find(subject);
-  return found == last_version_.end() ? 1 : found->second + 1;
-}
-
-std::vector<std::string> RegistryState::Subjects(std::string_view prefix, bool deleted) const {
-  std::vector<std::string> names;
-  for (auto subject = subjects_.lower_bound(prefix);
-       subject != subjects_.end() && subject->first.compare(0, prefix.size(), prefix) == 0;
-       ++subject) {
-    const bool alive = std::any_of(subject->second.begin(), subject->second.end(),
-                                   [](const auto& entry) { return !entry.second.deleted; });
-    if (alive || deleted) names.push_back(subject->first);
+std::shared_ptr<const StoredSchema> RegistryState::Store(const std::string& context,
+                                                         SchemaValue value,
+                                                         const RecordNotes& notes) {
+  const schema::SchemaGuid guid =
+      GuidOf(value.text, value.references, value.metadata, value.rule_set);
+  Context& ids = contexts_[context];
+  if (const auto known = ids.by_id.find(value.id); known != ids.by_id.end()) {
+    const StoredSchema& schema = *known->second.schema;
+    if (schema.guid == guid && schema.type == value.type) return known->second.schema;
   }
-  return names;
-}
-
-std::vector<SchemaVersion> RegistryState::UsesOf(SchemaId id, bool deleted) const {
-  std::vector<SchemaVersion> versions;
-  const auto found = uses_.find(id);
-  if (found == uses_.end()) return versions;
-  for (const auto& [subject, number] : found->second) {
-    auto version = FindVersion(subject, number);
-    if (version && (deleted || !version->deleted)) versions.push_back(*std::move(version));
+  auto fresh = std::make_shared<StoredSchema>();
+  fresh->id = value.id;
+  fresh->guid = guid;
+  fresh->type = std::move(value.type);
+  fresh->text = Intern(std::move(value.text));
+  fresh->references = std::move(value.references);
+  fresh->metadata = std::move(value.metadata);
+  fresh->rule_set = std::move(value.rule_set);
+  if (IsCurrentContentKey(notes.content_key)) {
+    fresh->content_key = notes.content_key;
+  } else if (fresh->type != kProtobuf) {
+    fresh->content_key =
+        ContentKey(fresh->type, *fresh->text, fresh->references, fresh->metadata, fresh->rule_set);
   }
-  return versions;
+  return fresh;
 }
 
-std::optional<schema::CompatibilityLevel> RegistryState::SubjectLevel(
-    std::string_view subject) const {
-  const auto found = levels_.find(subject);
-  if (found == levels_.end()) return std::nullopt;
-  return found->second;
-}
-
-absl::StatusOr<std::vector<Reference>> RegistryState::ResolveReferences(
-    const std::vector<Reference>& references) const {
-  std::vector<Reference> resolved = references;
-  for (Reference& reference : resolved) {
-    const auto version = reference.version == -1
-                             ? Latest(reference.subject)
-                             : FindVersion(reference.subject, reference.version);
-    if (!version) {
-      return MakeError(
-          ErrorCode::kInvalidSchema,
-          Concat("the reference \"", reference.name, "\" names subject '", reference.subject,
-                 reference.version == -1
-                     ? "', which does not exist"
-                     : Concat("' version ", reference.version, ", which does not exist"),
-                 ": register it first"));
+void RegistryState::Use(const std::string& context, const std::string& subject, std::int32_t number,
+                        const std::shared_ptr<const StoredSchema>& schema) {
+  Context& ids = contexts_[context];
+  Entry& entry = ids.by_id[schema->id];
+  // The schema that came first under an id is the one that the id stands for; should another
+  // registry have given it twice, the version still has its own.
+  if (entry.schema == nullptr) {
+    entry.schema = schema;
+    by_guid_[schema->guid].insert({context, schema->id});
+    if (schema->content_key.empty()) {
+      unknown_.emplace_back(context, schema->id);
+    } else {
+      ids.by_content.emplace(schema->content_key, schema->id);
     }
-    reference.version = version->version;
+    for (const Reference& reference : schema->references) {
+      referrers_[{Qualified(context, reference.subject), reference.version}].insert(
+          {context, schema->id});
+    }
   }
-  return resolved;
+  entry.uses.insert({subject, number});
 }
 
-absl::StatusOr<std::vector<Import>> RegistryState::ResolveImports(
-    const std::vector<Reference>& references) const {
-  std::vector<Import> imports;
-  std::map<std::string, std::size_t, std::less<>> by_name;
-  std::vector<Reference> waiting(references.rbegin(), references.rend());
-  while (!waiting.empty()) {
-    const Reference reference = std::move(waiting.back());
-    waiting.pop_back();
-    const auto version = FindVersion(reference.subject, reference.version);
-    if (!version) {
-      return MakeError(
-          ErrorCode::kInvalidSchema,
-          Concat("the reference \"", reference.name, "\" names subject '", reference.subject,
-                 "' version ", reference.version, ", which does not exist"));
-    }
-    const auto [seen, is_new] = by_name.emplace(reference.name, imports.size());
-    if (!is_new) {
-      const Import& first = imports[seen->second];
-      if (first.schema->id == version->schema->id) continue;
-      return MakeError(
-          ErrorCode::kInvalidSchema,
-          Concat("\"", reference.name, "\" is imported in two versions: ", first.subject,
-                 " version ", first.version, " and ", reference.subject, " version ",
-                 reference.version, "; let all references name the same one"));
-    }
-    imports.push_back({reference.name, reference.subject, reference.version, version->schema});
-    const std::vector<Reference>& further = version->schema->references;
-    waiting.insert(waiting.end(), further.rbegin(), further.rend());
+void RegistryState::Unuse(const std::string& context, const std::string& subject,
+                          std::int32_t number, const StoredSchema& schema) {
+  Context& ids = contexts_[context];
+  const auto entry = ids.by_id.find(schema.id);
+  if (entry == ids.by_id.end()) return;
+  entry->second.uses.erase({subject, number});
+  if (!entry->second.uses.empty()) return;
+  const std::shared_ptr<const StoredSchema> last = entry->second.schema;
+  ids.by_id.erase(entry);
+  if (const auto content = ids.by_content.find(last->content_key);
+      content != ids.by_content.end() && content->second == last->id) {
+    ids.by_content.erase(content);
   }
-  return imports;
+  if (const auto same = by_guid_.find(last->guid); same != by_guid_.end()) {
+    same->second.erase({context, last->id});
+    if (same->second.empty()) by_guid_.erase(same);
+  }
+  for (const Reference& reference : last->references) {
+    const auto of = referrers_.find({Qualified(context, reference.subject), reference.version});
+    if (of == referrers_.end()) continue;
+    of->second.erase({context, last->id});
+    if (of->second.empty()) referrers_.erase(of);
+  }
 }
 
-absl::Status CheckSubject(std::string_view subject) {
-  if (subject.empty()) {
-    return MakeError(ErrorCode::kInvalidSubject, "the subject's name is empty");
+void RegistryState::Remove(const std::string& subject, std::int32_t number, Version& version) {
+  if (version.schema != nullptr) {
+    Unuse(NameInRecord(subject).context, subject, number, *version.schema);
   }
-  if (subject.size() > kMaxSubjectBytes) {
-    return MakeError(ErrorCode::kInvalidSubject,
-                     Concat("the subject's name is longer than ", kMaxSubjectBytes, " bytes"));
+  version.schema = nullptr;
+  version.deleted = true;
+  version.gone = true;
+  ++deletions_;
+  ++subjects_.find(subject)->second.changes;
+}
+
+Applied RegistryState::ApplyDeleteSubject(const RecordKey& key, const LogRecord& record) {
+  if (!key.subject) return Applied::kMalformed;
+  const std::string name = NameOf(key.subject);
+  if (!record.value) return Applied::kCounted;
+  const auto last = DecodeDeleteSubjectValue(*record.value);
+  if (!last.ok()) return Applied::kMalformed;
+  Subject& subject = subjects_[name];
+  // Version numbers only grow, so the later record says all that the earlier one said.
+  Hold(key, record.offset, subject.deletion);
+  bool changed = false;
+  for (auto& [number, version] : subject.versions) {
+    if (number > *last || version.deleted) continue;
+    version.deleted = true;
+    changed = true;
   }
-  // JSON could not hold it: the record would be about another subject.
-  if (!schema::IsValidUtf8(subject)) {
-    return MakeError(ErrorCode::kInvalidSubject, "the subject's name is not valid UTF-8");
+  if (!changed) return Applied::kCounted;
+  ++subject.changes;
+  ++deletions_;
+  Tell(Change::Kind::kDeleted, record, name);
+  return Applied::kCounted;
+}
+
+Applied RegistryState::ApplyClearSubject(const RecordKey& key, const LogRecord& record) {
+  if (!record.value) return Applied::kCounted;
+  // Without a subject's name: all of the context.
+  const SubjectName wanted = NameInRecord(key.subject.value_or(""));
+  bool changed = false;
+  for (auto& [name, subject] : subjects_) {
+    if (wanted.subject.empty() ? NameInRecord(name).context != wanted.context
+                               : name != FormatSubject(wanted)) {
+      continue;
+    }
+    for (auto& [number, version] : subject.versions) {
+      if (!version.deleted || version.gone) continue;
+      Remove(name, number, version);
+      forgettable_.insert({name, number});
+      changed = true;
+    }
   }
-  if (std::any_of(subject.begin(), subject.end(),
-                  [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
-    return MakeError(ErrorCode::kInvalidSubject, "the subject's name holds control characters");
+  if (changed) {
+    Tell(Change::Kind::kPermanentlyDeleted, record, SubjectOrAll(FormatSubject(wanted)));
   }
-  if (subject.substr(0, 2) == ":.") {
-    return MakeError(ErrorCode::kInvalidSubject,
-                     Concat("'", subject,
-                            "' names a context, and this registry has none: leave the ':.context:' "
-                            "out"));
+  return Applied::kCounted;
+}
+
+// --- settings
+// -------------------------------------------------------------------------------------
+
+Applied RegistryState::ApplyConfig(const RecordKey& key, const LogRecord& record) {
+  const std::string name = NameOf(key.subject);
+  SubjectConfig config;
+  if (record.value) {
+    auto decoded = DecodeConfigValue(*record.value);
+    if (!decoded.ok()) return Applied::kMalformed;
+    config = *std::move(decoded);
   }
-  return absl::OkStatus();
+  auto& setting = configs_[name];
+  Hold(key, record.offset, setting.holder);
+  setting.value = std::move(config);
+  ++config_changes_;
+  Tell(Change::Kind::kConfig, record, SubjectOrAll(name));
+  return Applied::kCounted;
+}
+
+Applied RegistryState::ApplyMode(const RecordKey& key, const LogRecord& record) {
+  const std::string name = NameOf(key.subject);
+  std::optional<Mode> mode;
+  if (record.value) {
+    const auto decoded = DecodeModeValue(*record.value);
+    if (!decoded.ok()) return Applied::kMalformed;
+    mode = *decoded;
+  }
+  auto& setting = modes_[name];
+  Hold(key, record.offset, setting.holder);
+  setting.value = mode;
+  ++config_changes_;
+  Tell(Change::Kind::kMode, record, SubjectOrAll(name));
+  return Applied::kCounted;
+}
+
+Applied RegistryState::ApplyContext(const RecordKey& key, const LogRecord& record) {
+  bool exists = false;
+  if (record.value) {
+    const auto context = DecodeContextValue(*record.value);
+    if (!context.ok()) return Applied::kMalformed;
+    exists = !context->empty();
+  }
+  auto& setting = named_contexts_[key.context];
+  Hold(key, record.offset, setting.holder);
+  setting.value = exists;
+  ++config_changes_;
+  Tell(Change::Kind::kContext, record, FormatSubject({key.context, ""}));
+  return Applied::kCounted;
 }
 
 }  // namespace tocsin::registry

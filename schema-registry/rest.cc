@@ -233,7 +233,8 @@ using Result = absl::StatusOr<std::string>;
 
 class Call {
  public:
-  Call(Registry& registry, const http::Request& request) : registry_(registry), request_(request) {}
+  Call(Registry& registry, const http::Request& request, Actor actor)
+      : registry_(registry), request_(request), actor_(std::move(actor)) {}
 
   Result Root(const Segments&) { return std::string("{}"); }
 
@@ -272,9 +273,12 @@ class Call {
 
   Result Subjects(const Segments&) {
     std::string_view prefix = request_.Parameter("subjectPrefix").value_or("");
-    // All contexts; there is one.
-    if (prefix.substr(0, 3) == ":*:") prefix.remove_prefix(3);
-    TOCSIN_ASSIGN_OR_RETURN(auto subjects, registry_.Subjects(prefix, Flag(request_, "deleted")));
+    SubjectFilter filter;
+    filter.all_contexts = prefix.substr(0, 3) == ":*:";
+    if (filter.all_contexts) prefix.remove_prefix(3);
+    filter.prefix = prefix;
+    if (Flag(request_, "deleted")) filter.deleted = Deleted::kInclude;
+    TOCSIN_ASSIGN_OR_RETURN(auto subjects, registry_.Subjects(filter));
     return Dump(Page(request_, std::move(subjects)));
   }
 
@@ -301,7 +305,8 @@ class Call {
 
   Result Register(const Segments& path) {
     TOCSIN_ASSIGN_OR_RETURN(const Draft draft, ReadDraft());
-    TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion version, registry_.Register(path[1], draft));
+    TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion version,
+                            registry_.Register(actor_, path[1], draft));
     return Dump(Json{{"id", version.schema->id.value()}});
   }
 
@@ -344,10 +349,11 @@ class Call {
 
   Result Config(const Segments& path) {
     TOCSIN_ASSIGN_OR_RETURN(
-        const auto level, path.size() == 1
-                              ? registry_.GlobalLevel()
-                              : registry_.SubjectLevel(path[1], Flag(request_, "defaultToGlobal")));
-    return Dump(Json{{"compatibilityLevel", schema::LevelName(level)}});
+        const SubjectConfig config,
+        registry_.GetConfig(OptionalSubject(path), Flag(request_, "defaultToGlobal")));
+    Json json = Json::object();
+    if (config.level) json["compatibilityLevel"] = schema::LevelName(*config.level);
+    return Dump(json);
   }
 
   Result SetConfig(const Segments& path) {
@@ -360,20 +366,24 @@ class Call {
     }
     const auto level = schema::ParseLevel(name->get<std::string>());
     if (!level.ok()) return MakeError(ErrorCode::kInvalidLevel, Message(level.status()));
-    TOCSIN_RETURN_IF_ERROR(registry_.SetLevel(
-        path.size() == 1 ? std::nullopt : std::optional<std::string>(path[1]), *level));
+    SubjectConfig config;
+    config.level = *level;
+    TOCSIN_RETURN_IF_ERROR(registry_.SetConfig(actor_, OptionalSubject(path), config).status());
     return Dump(Json{{"compatibility", schema::LevelName(*level)}});
   }
 
-  Result Mode(const Segments& path) {
-    if (path.size() == 2 && !Flag(request_, "defaultToGlobal")) {
-      return MakeError(ErrorCode::kNoSubjectMode,
-                       Concat("subject '", path[1], "' has no mode of its own"));
-    }
-    return Dump(Json{{"mode", "READWRITE"}});
+  Result GetMode(const Segments& path) {
+    TOCSIN_ASSIGN_OR_RETURN(const Mode mode, registry_.GetMode(OptionalSubject(path),
+                                                               Flag(request_, "defaultToGlobal")));
+    return Dump(Json{{"mode", ModeName(mode)}});
   }
 
  private:
+  static std::optional<std::string_view> OptionalSubject(const Segments& path) {
+    if (path.size() == 1) return std::nullopt;
+    return path[1];
+  }
+
   absl::StatusOr<Draft> ReadDraft() const {
     TOCSIN_ASSIGN_OR_RETURN(const Json body, ParseBody(request_));
     return ParseDraft(body);
@@ -387,7 +397,9 @@ class Call {
 
   absl::StatusOr<std::vector<SchemaVersion>> Uses(std::string_view text) {
     TOCSIN_ASSIGN_OR_RETURN(const SchemaId id, ParseId(text));
-    TOCSIN_ASSIGN_OR_RETURN(auto uses, registry_.UsesOf(id, Flag(request_, "deleted")));
+    TOCSIN_ASSIGN_OR_RETURN(
+        auto uses, registry_.UsesOf(
+                       id, "", Flag(request_, "deleted") ? Deleted::kInclude : Deleted::kExclude));
     if (const auto subject = request_.Parameter("subject"); subject && !subject->empty()) {
       std::erase_if(uses, [&](const SchemaVersion& use) { return use.subject != *subject; });
     }
@@ -402,9 +414,9 @@ class Call {
   // The form that the client asks for; a form that is not known is the text.
   Result TextOf(const StoredSchema& schema) {
     if (request_.Parameter("format") != "serialized" || schema.type != kProtobuf) {
-      return schema.text;
+      return *schema.text;
     }
-    TOCSIN_ASSIGN_OR_RETURN(const std::string bytes, registry_.Serialized(schema));
+    TOCSIN_ASSIGN_OR_RETURN(const std::string bytes, registry_.Serialized(schema, kDefaultContext));
     return Base64Encode(bytes);
   }
 
@@ -419,6 +431,7 @@ class Call {
 
   Registry& registry_;
   const http::Request& request_;
+  const Actor actor_;
 };
 
 // "*" stands for any segment. The role is none where a health probe without a token must succeed.
@@ -453,8 +466,8 @@ const std::vector<Route>& Routes() {
       {"PUT", {"config"}, kWrite, &Call::SetConfig},
       {"GET", {"config", "*"}, kRead, &Call::Config},
       {"PUT", {"config", "*"}, kWrite, &Call::SetConfig},
-      {"GET", {"mode"}, kRead, &Call::Mode},
-      {"GET", {"mode", "*"}, kRead, &Call::Mode},
+      {"GET", {"mode"}, kRead, &Call::GetMode},
+      {"GET", {"mode", "*"}, kRead, &Call::GetMode},
   };
   return *routes;
 }
@@ -493,6 +506,7 @@ http::Response RestApi::Handle(const http::Request& request) const {
     route = &candidate;
     break;
   }
+  Actor actor;
   // Who has no token learns nothing about what there is.
   if (route == nullptr || route->role != auth::Role::ROLE_UNSPECIFIED) {
     const auto principal = WhoCalls(request.headers, verify_);
@@ -505,8 +519,9 @@ http::Response RestApi::Handle(const http::Request& request) const {
     }
     const absl::Status allowed = CheckRole(*principal, route->role, request);
     if (!allowed.ok()) return Refuse(allowed, *type);
+    actor.name = principal->name;
   }
-  Call call(registry_, request);
+  Call call(registry_, request, std::move(actor));
   Result result = (call.*route->handler)(path);
   if (result.ok()) return Answer(200, *type, *std::move(result));
   if (HttpStatusOf(CodeOf(result.status())) >= 500) {

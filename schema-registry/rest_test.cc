@@ -32,7 +32,7 @@ class RestTest : public ::testing::Test {
  protected:
   RestTest()
       : log_(topic_),
-        registry_(log_, Clock::Real(), Options()),
+        registry_(log_, audit_, Clock::Real(), Options()),
         rest_(registry_, [](std::string_view token) -> absl::StatusOr<auth::Principal> {
           if (token == "reads") return auth::Principal{"ann", {auth::Role::ROLE_SCHEMA_READ}};
           if (token == "writes") return auth::Principal{"wim", {auth::Role::ROLE_SCHEMA_WRITE}};
@@ -89,6 +89,7 @@ class RestTest : public ::testing::Test {
 
   FakeTopic topic_;
   FakeLog log_;
+  FakeAudit audit_;
   Registry registry_;
   RestApi rest_;
 };

@@ -1,5 +1,7 @@
 #include "schema-registry/schema_compiler.h"
 
+#include <google/protobuf/descriptor.pb.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <string_view>
@@ -7,14 +9,19 @@
 #include "lib/base/hash.h"
 #include "lib/base/hex.h"
 #include "lib/base/status.h"
+#include "lib/schema/guid.h"
+#include "schema-registry/schema_metadata.h"
 
 namespace tocsin::registry {
 namespace {
 
+// Grows with every change to what a key is made of.
+constexpr std::string_view kKeyVersion = "1:";
+
 std::vector<schema::SourceFile> SourcesOf(const std::vector<Import>& imports) {
   std::vector<schema::SourceFile> sources;
   sources.reserve(imports.size());
-  for (const Import& import : imports) sources.push_back({import.name, import.schema->text});
+  for (const Import& import : imports) sources.push_back({import.name, *import.schema->text});
   return sources;
 }
 
@@ -25,8 +32,9 @@ absl::Status InvalidSchema(const absl::Status& why) {
 }  // namespace
 
 absl::StatusOr<CompiledDraft> SchemaCompiler::Compile(std::string_view subject, const Draft& draft,
-                                                      const std::vector<Reference>& references,
-                                                      const std::vector<Import>& imports) const {
+                                                      std::vector<Reference> references,
+                                                      const std::vector<Import>& imports,
+                                                      bool normalize) const {
   if (draft.type != kProtobuf) {
     return MakeError(
         ErrorCode::kInvalidSchema,
@@ -42,6 +50,7 @@ absl::StatusOr<CompiledDraft> SchemaCompiler::Compile(std::string_view subject, 
   }
   CompiledDraft compiled;
   compiled.text = draft.text;
+  compiled.references = std::move(references);
   const std::vector<schema::SourceFile> sources = SourcesOf(imports);
   // A serialized descriptor begins with its name or its package; a .proto text always has a ';' or
   // a blank, which base64 never has.
@@ -55,51 +64,114 @@ absl::StatusOr<CompiledDraft> SchemaCompiler::Compile(std::string_view subject, 
       schema::CompiledSchema::Compile({std::string(subject), compiled.text}, sources, limits_);
   if (!schema.ok()) return InvalidSchema(schema.status());
   compiled.schema = *std::move(schema);
-  compiled.content_key = ContentKey(kProtobuf, compiled.schema->fingerprint(), references);
-  return compiled;
+  if (!normalize) return compiled;
+  return Normalize(subject, std::move(compiled), sources);
+}
+
+absl::StatusOr<CompiledDraft> SchemaCompiler::Normalize(
+    std::string_view subject, CompiledDraft compiled,
+    const std::vector<schema::SourceFile>& sources) const {
+  CompiledDraft normal;
+  normal.text = schema::NormalizedText(*compiled.schema);
+  normal.references = std::move(compiled.references);
+  std::sort(normal.references.begin(), normal.references.end());
+  auto schema =
+      schema::CompiledSchema::Compile({std::string(subject), normal.text}, sources, limits_);
+  if (!schema.ok()) return InvalidSchema(schema.status());
+  normal.schema = *std::move(schema);
+  return normal;
 }
 
 absl::StatusOr<std::shared_ptr<const schema::CompiledSchema>> SchemaCompiler::Compile(
-    const StoredSchema& stored, const std::vector<Import>& imports) {
+    std::string_view context, const StoredSchema& stored, const std::vector<Import>& imports) {
   if (stored.type != kProtobuf) {
     return MakeError(ErrorCode::kInvalidSchema,
                      Concat("schema ", stored.id.value(), " is of type ", stored.type,
                             ", which this registry keeps but does not read"));
   }
+  const std::pair<std::string, SchemaId> id(context, stored.id);
   {
     MutexLock lock(mutex_);
-    const auto found = by_id_.find(stored.id);
+    const auto found = by_id_.find(id);
     if (found != by_id_.end()) {
       kept_.splice(kept_.begin(), kept_, found->second);
-      return found->second->second;
+      // Another registry may have given one id to two texts.
+      if (found->second->schema->text() == *stored.text) return found->second->schema;
     }
   }
-  auto schema = schema::CompiledSchema::Compile({Concat("schema ", stored.id.value()), stored.text},
-                                                SourcesOf(imports), limits_);
+  auto schema = schema::CompiledSchema::Compile(
+      {Concat("schema ", stored.id.value()), *stored.text}, SourcesOf(imports), limits_);
   if (!schema.ok()) return InvalidSchema(schema.status());
   MutexLock lock(mutex_);
-  if (!by_id_.contains(stored.id)) {
-    kept_.emplace_front(stored.id, *schema);
-    by_id_.emplace(stored.id, kept_.begin());
+  if (!by_id_.contains(id)) {
+    kept_.push_front({id, *schema});
+    by_id_.emplace(id, kept_.begin());
     while (kept_.size() > max_kept_) {
-      by_id_.erase(kept_.back().first);
+      by_id_.erase(kept_.back().id);
       kept_.pop_back();
     }
   }
   return schema;
 }
 
+absl::StatusOr<std::string> SchemaCompiler::Serialized(const schema::CompiledSchema& schema,
+                                                       bool ignore_extensions) {
+  std::string bytes = schema.Serialized();
+  if (!ignore_extensions) return bytes;
+  google::protobuf::FileDescriptorProto file;
+  if (!file.ParseFromString(bytes)) return Internal("a descriptor does not parse");
+  // Custom options are not known to the messages of descriptor.proto.
+  file.DiscardUnknownFields();
+  return file.SerializeAsString();
+}
+
+absl::StatusOr<std::string> SchemaCompiler::KeyOf(std::string_view context,
+                                                  const StoredSchema& stored,
+                                                  const std::vector<Import>& imports,
+                                                  bool normalize) {
+  if (!normalize && !stored.content_key.empty()) return stored.content_key;
+  if (stored.type != kProtobuf) {
+    return ContentKey(stored.type, *stored.text, stored.references, stored.metadata,
+                      stored.rule_set);
+  }
+  TOCSIN_ASSIGN_OR_RETURN(auto schema, Compile(context, stored, imports));
+  if (normalize) {
+    CompiledDraft compiled{*stored.text, stored.references, std::move(schema)};
+    TOCSIN_ASSIGN_OR_RETURN(compiled,
+                            Normalize("normal form", std::move(compiled), SourcesOf(imports)));
+    schema = std::move(compiled.schema);
+  }
+  return ContentKey(stored.type, schema->fingerprint(), stored.references, stored.metadata,
+                    stored.rule_set);
+}
+
 std::string ContentKey(std::string_view type, std::string_view fingerprint,
-                       std::vector<Reference> references) {
+                       std::vector<Reference> references, std::string_view metadata,
+                       std::string_view rule_set) {
   std::sort(references.begin(), references.end());
-  std::vector<std::string> parts = {std::string(type), std::string(fingerprint)};
+  std::vector<std::string> parts = {std::string(type), std::string(fingerprint),
+                                    CanonicalJson(metadata), CanonicalJson(rule_set)};
   for (const Reference& reference : references) {
     parts.push_back(reference.name);
     parts.push_back(reference.subject);
     parts.push_back(std::to_string(reference.version));
   }
   const std::vector<std::string_view> views(parts.begin(), parts.end());
-  return StableId(views);
+  return Concat(kKeyVersion, StableId(views));
+}
+
+schema::SchemaGuid GuidOf(std::string_view text, const std::vector<Reference>& references,
+                          std::string_view metadata, std::string_view rule_set) {
+  std::vector<schema::GuidReference> hashed;
+  hashed.reserve(references.size());
+  for (const Reference& reference : references) {
+    hashed.push_back({reference.name, reference.subject, reference.version});
+  }
+  return schema::GuidOf(text, hashed, HashedMetadata(metadata), HashedRuleSet(rule_set));
+}
+
+bool IsCurrentContentKey(std::string_view key) {
+  return key.substr(0, kKeyVersion.size()) == kKeyVersion;
 }
 
 }  // namespace tocsin::registry

@@ -3,10 +3,10 @@
 
 #include <cstddef>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -20,8 +20,9 @@ namespace tocsin::registry {
 struct CompiledDraft {
   // The draft as it will be stored: always .proto text.
   std::string text;
+  // With the versions that are meant; sorted where the draft was normalized.
+  std::vector<Reference> references;
   std::shared_ptr<const schema::CompiledSchema> schema;
-  std::string content_key;
 };
 
 // Thread-safe.
@@ -34,25 +35,50 @@ class SchemaCompiler {
   // `subject` names the file in messages. kInvalidSchema with positions; kTooLarge. `references`
   // are the draft's with their versions resolved, `imports` what they stand for, transitively.
   absl::StatusOr<CompiledDraft> Compile(std::string_view subject, const Draft& draft,
-                                        const std::vector<Reference>& references,
-                                        const std::vector<Import>& imports) const;
+                                        std::vector<Reference> references,
+                                        const std::vector<Import>& imports, bool normalize) const;
 
+  // `context` is the one that gave it its id.
   absl::StatusOr<std::shared_ptr<const schema::CompiledSchema>> Compile(
-      const StoredSchema& stored, const std::vector<Import>& imports);
+      std::string_view context, const StoredSchema& stored, const std::vector<Import>& imports);
+
+  // A serialized FileDescriptorProto; without options that are extensions, where wanted.
+  static absl::StatusOr<std::string> Serialized(const schema::CompiledSchema& schema,
+                                                bool ignore_extensions);
+
+  // The key that the stored schema has, or would have if it had been registered in its normal form.
+  absl::StatusOr<std::string> KeyOf(std::string_view context, const StoredSchema& stored,
+                                    const std::vector<Import>& imports, bool normalize);
 
  private:
-  using Entry = std::pair<SchemaId, std::shared_ptr<const schema::CompiledSchema>>;
+  struct Kept {
+    std::pair<std::string, SchemaId> id;
+    std::shared_ptr<const schema::CompiledSchema> schema;
+  };
+
+  absl::StatusOr<CompiledDraft> Normalize(std::string_view subject, CompiledDraft compiled,
+                                          const std::vector<schema::SourceFile>& sources) const;
 
   const schema::CompileLimits limits_;
   const std::size_t max_kept_;
   Mutex mutex_;
-  std::list<Entry> kept_ ABSL_GUARDED_BY(mutex_);
-  std::unordered_map<SchemaId, std::list<Entry>::iterator> by_id_ ABSL_GUARDED_BY(mutex_);
+  std::list<Kept> kept_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<std::string, SchemaId>, std::list<Kept>::iterator> by_id_
+      ABSL_GUARDED_BY(mutex_);
 };
 
-// Equal for schemas that mean the same and import the same versions: two drafts with one key get
-// one id. `fingerprint` is CompiledSchema's, or the text where it cannot be compiled.
+// Equal for schemas that mean the same and import the same versions, with the same metadata and
+// rules: two drafts with one key get one id. `fingerprint` is CompiledSchema's, or the text where
+// the registry does not read the type.
 std::string ContentKey(std::string_view type, std::string_view fingerprint,
-                       std::vector<Reference> references);
+                       std::vector<Reference> references, std::string_view metadata,
+                       std::string_view rule_set);
+
+// Of the content, as Confluent's registry computes it.
+schema::SchemaGuid GuidOf(std::string_view text, const std::vector<Reference>& references,
+                          std::string_view metadata, std::string_view rule_set);
+
+// Was this key made by this version of the computation? Others are computed anew.
+bool IsCurrentContentKey(std::string_view key);
 
 }  // namespace tocsin::registry

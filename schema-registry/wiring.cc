@@ -61,6 +61,17 @@ void QuietProtobuf() {
       });
 }
 
+// Changes as lines of the log.
+class LoggedAudit final : public AuditLog {
+ public:
+  void Record(AuditEntry entry) override {
+    telemetry::LogInfo("the registry was asked for a change", {{"actor", entry.actor.name},
+                                                               {"action", entry.action},
+                                                               {"target", entry.target},
+                                                               {"outcome", entry.outcome}});
+  }
+};
+
 class SchemaRegistry final : public process::Component {
  public:
   SchemaRegistry(std::unique_ptr<RegistryLog> log, std::unique_ptr<auth::TokenVerifier> verifier,
@@ -68,7 +79,7 @@ class SchemaRegistry final : public process::Component {
       : runtime_(runtime),
         log_(std::move(log)),
         verifier_(std::move(verifier)),
-        registry_(*log_, runtime.clock(), options),
+        registry_(*log_, audit_, runtime.clock(), options),
         service_(registry_),
         rest_(registry_,
               [this](std::string_view token) {
@@ -142,6 +153,7 @@ class SchemaRegistry final : public process::Component {
   process::Runtime& runtime_;
   const std::unique_ptr<RegistryLog> log_;
   const std::unique_ptr<auth::TokenVerifier> verifier_;
+  LoggedAudit audit_;
   Registry registry_;
   RegistryService service_;
   RestApi rest_;

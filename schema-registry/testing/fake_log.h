@@ -21,10 +21,10 @@ namespace tocsin::registry {
 // Thread-safe.
 class FakeTopic {
  public:
-  std::int64_t Append(std::string key, std::optional<std::string> value) {
+  std::int64_t Append(std::string key, std::optional<std::string> value, RecordNotes notes = {}) {
     MutexLock lock(mutex_);
     const auto offset = static_cast<std::int64_t>(records_.size());
-    records_.push_back({offset, std::move(key), std::move(value), WallTime{}});
+    records_.push_back({offset, std::move(key), std::move(value), WallTime{}, std::move(notes)});
     changed_.NotifyAll();
     return offset;
   }
@@ -82,7 +82,9 @@ class FakeLog final : public RegistryLog {
   }
   // What FailAppends kept back arrives now.
   void LandLostAppends() {
-    for (auto& [key, value] : std::exchange(lost_, {})) topic_.Append(key, value);
+    for (NewRecord& record : std::exchange(lost_, {})) {
+      topic_.Append(std::move(record.key), std::move(record.value), std::move(record.notes));
+    }
   }
   static void WaitUntilReady(const Registry& registry) {
     while (!registry.Ready().ok()) std::this_thread::yield();
@@ -92,34 +94,58 @@ class FakeLog final : public RegistryLog {
     if (topic_.away()) return Unavailable("the broker is away");
     return topic_.size();
   }
-  absl::StatusOr<std::int64_t> Append(std::string key, std::string value,
-                                      std::chrono::milliseconds) override {
+  std::vector<absl::StatusOr<std::int64_t>> Append(std::vector<NewRecord> records,
+                                                   std::chrono::milliseconds) override {
     if (hook_) std::exchange(hook_, nullptr)();
-    if (topic_.away()) return Unavailable("the broker is away");
-    if (failures_ > 0) {
-      --failures_;
-      if (failures_land_) {
-        topic_.Append(std::move(key), std::move(value));
-      } else {
-        lost_.emplace_back(std::move(key), std::move(value));
-      }
-      return Unavailable("not confirmed");
-    }
-    return topic_.Append(std::move(key), std::move(value));
+    std::vector<absl::StatusOr<std::int64_t>> landed;
+    for (NewRecord& record : records) landed.push_back(Append(std::move(record)));
+    return landed;
   }
   absl::StatusOr<LogChunk> Poll(std::chrono::milliseconds timeout) override {
     auto chunk = topic_.ReadFrom(next_, timeout);
     if (chunk.ok()) next_ = *chunk->end;
     return chunk;
   }
+  std::string ClusterId() const override { return "fake"; }
 
  private:
+  absl::StatusOr<std::int64_t> Append(NewRecord record) {
+    if (topic_.away()) return Unavailable("the broker is away");
+    if (failures_ > 0) {
+      --failures_;
+      if (failures_land_) {
+        topic_.Append(std::move(record.key), std::move(record.value), std::move(record.notes));
+      } else {
+        lost_.push_back(std::move(record));
+      }
+      return Unavailable("not confirmed");
+    }
+    return topic_.Append(std::move(record.key), std::move(record.value), std::move(record.notes));
+  }
+
   FakeTopic& topic_;
   std::function<void()> hook_;
   int failures_ = 0;
   bool failures_land_ = false;
-  std::vector<std::pair<std::string, std::string>> lost_;
+  std::vector<NewRecord> lost_;
   std::int64_t next_ = 0;
+};
+
+// Keeps what it is told.
+class FakeAudit final : public AuditLog {
+ public:
+  void Record(AuditEntry entry) override {
+    MutexLock lock(mutex_);
+    entries_.push_back(std::move(entry));
+  }
+  std::vector<AuditEntry> entries() const {
+    MutexLock lock(mutex_);
+    return entries_;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::vector<AuditEntry> entries_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tocsin::registry
