@@ -1,196 +1,42 @@
 #include "lib/schema/compiled_schema.h"
 
-#include <google/protobuf/any.pb.h>
-#include <google/protobuf/api.pb.h>
-#include <google/protobuf/compiler/parser.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
-#include <google/protobuf/duration.pb.h>
-#include <google/protobuf/empty.pb.h>
-#include <google/protobuf/field_mask.pb.h>
 #include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-#include <google/protobuf/source_context.pb.h>
-#include <google/protobuf/struct.pb.h>
-#include <google/protobuf/timestamp.pb.h>
-#include <google/protobuf/type.pb.h>
-#include <google/protobuf/wrappers.pb.h>
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
 #include <utility>
 
 #include "lib/base/hash.h"
 #include "lib/base/status.h"
+#include "lib/schema/parsed_file.h"
+#include "lib/schema/schema_text.h"
+#include "lib/schema/well_known.h"
 
 namespace tocsin::schema {
-namespace {
 
 namespace pb = ::google::protobuf;
 
-constexpr std::size_t kMaxErrorsTold = 20;
-// Protobuf compares each reserved range with each field and each other range.
-constexpr int kMaxPerMessage = 10'000;
+struct CompiledSchema::Pool {
+  // `shared`: over the well-known types that all schemas share; else it has copies of its own,
+  // since an import replaces one of them.
+  explicit Pool(bool over_well_known)
+      : shared(over_well_known), pool(over_well_known ? &WellKnownPool() : nullptr) {}
 
-// By name, from the descriptors compiled into Protobuf's library; naming each class keeps a static
-// link from dropping it.
-const std::map<std::string, const pb::FileDescriptor*, std::less<>>& WellKnown() {
-  static const auto* const files = [] {
-    auto* map = new std::map<std::string, const pb::FileDescriptor*, std::less<>>();
-    for (const pb::FileDescriptor* file :
-         {pb::Any::descriptor()->file(), pb::Api::descriptor()->file(),
-          pb::DescriptorProto::descriptor()->file(), pb::Duration::descriptor()->file(),
-          pb::Empty::descriptor()->file(), pb::FieldMask::descriptor()->file(),
-          pb::SourceContext::descriptor()->file(), pb::Struct::descriptor()->file(),
-          pb::Timestamp::descriptor()->file(), pb::Type::descriptor()->file(),
-          pb::StringValue::descriptor()->file()}) {
-      map->emplace(file->name(), file);
-    }
-    return map;
-  }();
-  return *files;
-}
-
-// Collects "file:line:column: message" from the parser and from the pool.
-class Errors {
- public:
-  void Add(std::string_view file, int line, int column, std::string_view message) {
-    ++count_;
-    if (lines_.size() >= kMaxErrorsTold) return;
-    // Both count from 0; below 0 the position is not known.
-    std::string where(file);
-    if (line >= 0) where += Concat(":", line + 1, ":", std::max(column, 0) + 1);
-    std::string text = Concat(where, ": ", message);
-    if (std::find(lines_.begin(), lines_.end(), text) == lines_.end()) {
-      lines_.push_back(std::move(text));
-    } else {
-      --count_;
-    }
-  }
-  bool empty() const { return count_ == 0; }
-  absl::Status ToStatus() const {
-    if (empty()) return absl::OkStatus();
-    std::string text = Join(lines_, "\n");
-    if (count_ > lines_.size()) text += Concat("\n… and ", count_ - lines_.size(), " more errors");
-    return InvalidArgument(text);
-  }
-
- private:
-  std::vector<std::string> lines_;
-  std::size_t count_ = 0;
+  const bool shared;
+  pb::DescriptorPool pool;
+  // Of each imported file that is not well-known: for places in it.
+  std::map<std::string, std::string, std::less<>> texts;
 };
 
-class ParserErrors final : public pb::io::ErrorCollector {
- public:
-  ParserErrors(std::string_view file, Errors& errors) : file_(file), errors_(errors) {}
-  void AddError(int line, pb::io::ColumnNumber column, const std::string& message) override {
-    errors_.Add(file_, line, column, message);
-  }
-
- private:
-  const std::string_view file_;
-  Errors& errors_;
-};
-
-struct ParsedFile {
-  pb::FileDescriptorProto proto;
-  pb::compiler::SourceLocationTable locations;
-};
-
-// Protobuf 3.21's parser recurses without a bound, so braces are counted before it runs.
-bool CheckNesting(const SourceFile& file, int max_nesting, Errors& errors) {
-  pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
-  // Its errors are told by the parser's own pass.
-  class Silent final : public pb::io::ErrorCollector {
-    void AddError(int, pb::io::ColumnNumber, const std::string&) override {}
-  } silent;
-  pb::io::Tokenizer tokenizer(&stream, &silent);
-  int depth = 0;
-  while (tokenizer.Next()) {
-    const pb::io::Tokenizer::Token& token = tokenizer.current();
-    if (token.type != pb::io::Tokenizer::TYPE_SYMBOL) continue;
-    const char symbol = token.text[0];
-    if (symbol == '{' || symbol == '<' || symbol == '[') {
-      if (++depth > max_nesting) {
-        errors.Add(file.name, token.line, token.column,
-                   Concat("nested deeper than ", max_nesting, " levels"));
-        return false;
-      }
-    } else if (symbol == '}' || symbol == '>' || symbol == ']') {
-      depth = std::max(depth - 1, 0);
-    }
-  }
-  return true;
-}
-
-bool CheckCounts(std::string_view file, const pb::EnumDescriptorProto& type, Errors& errors) {
-  if (type.value_size() > kMaxPerMessage || type.reserved_range_size() > kMaxPerMessage) {
-    errors.Add(file, -1, -1,
-               Concat("enum ", type.name(), " has more than ", kMaxPerMessage,
-                      " values or reserved ranges"));
-    return false;
-  }
-  return true;
-}
-
-bool CheckCounts(std::string_view file, const pb::DescriptorProto& message, int levels_left,
-                 Errors& errors) {
-  if (levels_left <= 0) {
-    errors.Add(file, -1, -1, Concat("message ", message.name(), " is nested too deeply"));
-    return false;
-  }
-  if (message.field_size() > kMaxPerMessage ||
-      message.reserved_range_size() + message.extension_range_size() > kMaxPerMessage) {
-    errors.Add(file, -1, -1,
-               Concat("message ", message.name(), " has more than ", kMaxPerMessage,
-                      " fields or reserved ranges"));
-    return false;
-  }
-  for (const auto& type : message.enum_type()) {
-    if (!CheckCounts(file, type, errors)) return false;
-  }
-  for (const auto& nested : message.nested_type()) {
-    if (!CheckCounts(file, nested, levels_left - 1, errors)) return false;
-  }
-  return true;
-}
-
-bool CheckCounts(const pb::FileDescriptorProto& file, int max_nesting, Errors& errors) {
-  for (const auto& type : file.enum_type()) {
-    if (!CheckCounts(file.name(), type, errors)) return false;
-  }
-  for (const auto& message : file.message_type()) {
-    if (!CheckCounts(file.name(), message, max_nesting, errors)) return false;
-  }
-  return true;
-}
-
-bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into, Errors& errors) {
-  if (file.text.size() > limits.max_text_bytes) {
-    errors.Add(file.name, -1, -1,
-               Concat("the text is ", file.text.size(), " bytes, more than the limit of ",
-                      limits.max_text_bytes));
-    return false;
-  }
-  if (!CheckNesting(file, limits.max_nesting, errors)) return false;
-  pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
-  ParserErrors collector(file.name, errors);
-  pb::io::Tokenizer tokenizer(&stream, &collector);
-  pb::compiler::Parser parser;
-  parser.RecordErrorsTo(&collector);
-  parser.RecordSourceLocationsTo(&into.locations);
-  into.proto.set_name(file.name);
-  const bool parsed = parser.Parse(&tokenizer, &into.proto);
-  // The parser may return true after errors of the tokenizer.
-  return parsed && errors.empty() && CheckCounts(into.proto, limits.max_nesting, errors);
-}
+namespace {
 
 class LinkErrors final : public pb::DescriptorPool::ErrorCollector {
  public:
-  LinkErrors(const ParsedFile& file, Errors& errors) : file_(file), errors_(errors) {}
+  LinkErrors(const ParsedFile& file, CompileErrors& errors) : file_(file), errors_(errors) {}
   void AddError(const std::string& file_name, const std::string& element_name,
                 const pb::Message* descriptor, ErrorLocation location,
                 const std::string& message) override {
@@ -209,100 +55,7 @@ class LinkErrors final : public pb::DescriptorPool::ErrorCollector {
 
  private:
   const ParsedFile& file_;
-  Errors& errors_;
-};
-
-// Reads and links a file and what it imports, in the order that the pool needs.
-class Linker {
- public:
-  Linker(std::span<const SourceFile> imports, const CompileLimits& limits, Errors& errors)
-      : limits_(limits), errors_(errors) {
-    for (const SourceFile& file : imports) sources_.emplace(file.name, &file);
-  }
-
-  // Parses everything that `file` imports and puts it into the pool, then `file` itself.
-  const pb::FileDescriptor* Link(const ParsedFile& file, std::size_t text_bytes,
-                                 pb::DescriptorPool& pool) {
-    total_bytes_ = text_bytes;
-    path_ = {file.proto.name()};
-    if (!LinkImports(file, pool)) return nullptr;
-    return Build(file, pool);
-  }
-
- private:
-  bool LinkImports(const ParsedFile& file, pb::DescriptorPool& pool) {
-    for (const std::string& name : file.proto.dependency()) {
-      if (done_.contains(name)) continue;
-      int line = -1;
-      int column = -1;
-      file.locations.FindImport(&file.proto, name, &line, &column);
-      const auto cycle = std::find(path_.begin(), path_.end(), name);
-      if (cycle != path_.end()) {
-        std::vector<std::string> names(cycle, path_.end());
-        names.push_back(name);
-        errors_.Add(file.proto.name(), line, column, Concat("import cycle: ", Join(names, " → ")));
-        return false;
-      }
-      if (const auto known = WellKnown().find(name);
-          known != WellKnown().end() && !sources_.contains(name)) {
-        LinkWellKnown(*known->second, pool);
-        continue;
-      }
-      const auto source = sources_.find(name);
-      if (source == sources_.end()) {
-        errors_.Add(file.proto.name(), line, column,
-                    Concat("import \"", name,
-                           "\" was not found: register it first and give it as a reference whose "
-                           "name is exactly this path"));
-        return false;
-      }
-      if (++imports_ > limits_.max_imports) {
-        errors_.Add(file.proto.name(), line, column,
-                    Concat("more than ", limits_.max_imports, " imported files"));
-        return false;
-      }
-      total_bytes_ += source->second->text.size();
-      if (total_bytes_ > limits_.max_total_bytes) {
-        errors_.Add(file.proto.name(), line, column,
-                    Concat("the schema and its imports are more than ", limits_.max_total_bytes,
-                           " bytes together"));
-        return false;
-      }
-      ParsedFile parsed;
-      if (!Parse(*source->second, limits_, parsed, errors_)) return false;
-      path_.push_back(name);
-      if (!LinkImports(parsed, pool) || Build(parsed, pool) == nullptr) return false;
-      path_.pop_back();
-      done_.insert(name);
-    }
-    return true;
-  }
-
-  void LinkWellKnown(const pb::FileDescriptor& file, pb::DescriptorPool& pool) {
-    if (!done_.insert(file.name()).second) return;
-    for (int i = 0; i < file.dependency_count(); ++i) LinkWellKnown(*file.dependency(i), pool);
-    pb::FileDescriptorProto proto;
-    file.CopyTo(&proto);
-    pool.BuildFile(proto);
-  }
-
-  const pb::FileDescriptor* Build(const ParsedFile& file, pb::DescriptorPool& pool) {
-    LinkErrors collector(file, errors_);
-    const pb::FileDescriptor* built = pool.BuildFileCollectingErrors(file.proto, &collector);
-    if (built == nullptr && errors_.empty()) {
-      errors_.Add(file.proto.name(), -1, -1, "the file does not link");
-    }
-    return built;
-  }
-
-  const CompileLimits& limits_;
-  Errors& errors_;
-  std::map<std::string, const SourceFile*, std::less<>> sources_;
-  std::set<std::string, std::less<>> done_;
-  // From the main file down to the one being read: what a cycle is told by.
-  std::vector<std::string> path_;
-  std::size_t total_bytes_ = 0;
-  int imports_ = 0;
+  CompileErrors& errors_;
 };
 
 std::string DeterministicBytes(const pb::Message& message) {
@@ -316,38 +69,11 @@ std::string DeterministicBytes(const pb::Message& message) {
   return bytes;
 }
 
-// protoc leaves json_name out of what it compiles into programs, the parser always sets it: without
-// those that are the default both give the same bytes.
-void DropDefaultJsonNames(const pb::Descriptor& message, pb::DescriptorProto& proto) {
-  for (int i = 0; i < message.field_count(); ++i) {
-    std::string camel;
-    bool upper = false;
-    for (const char c : message.field(i)->name()) {
-      if (c == '_') {
-        upper = true;
-      } else {
-        camel.push_back(upper && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c);
-        upper = false;
-      }
-    }
-    if (proto.field(i).json_name() == camel) proto.mutable_field(i)->clear_json_name();
-  }
-  for (auto& extension : *proto.mutable_extension()) extension.clear_json_name();
-  for (int i = 0; i < message.nested_type_count(); ++i) {
-    DropDefaultJsonNames(*message.nested_type(i), *proto.mutable_nested_type(i));
-  }
-}
-
-std::string Fingerprint(const pb::FileDescriptor& file) {
-  pb::FileDescriptorProto proto;
-  file.CopyTo(&proto);
-  proto.clear_name();
-  for (int i = 0; i < file.message_type_count(); ++i) {
-    DropDefaultJsonNames(*file.message_type(i), *proto.mutable_message_type(i));
-  }
-  for (auto& extension : *proto.mutable_extension()) extension.clear_json_name();
-  const std::string bytes = DeterministicBytes(proto);
-  const std::string_view parts[] = {bytes};
+// The canonical text says all that the descriptor does, and in one way: default names in JSON and
+// the pieces in which an option was set do not show.
+std::string FingerprintOf(const CompiledSchema& schema) {
+  const std::string text = CanonicalText(schema);
+  const std::string_view parts[] = {text};
   return StableId(parts);
 }
 
@@ -361,8 +87,127 @@ void CollectNames(const pb::Descriptor& message, std::vector<std::string>& into)
 
 }  // namespace
 
-struct CompiledSchema::Pool {
-  pb::DescriptorPool pool;
+// Reads and links a file and what it imports, in the order that the pool needs.
+class CompiledSchema::Linker {
+ public:
+  Linker(std::span<const SourceFile> imports, const CompileLimits& limits, CompileErrors& errors)
+      : limits_(limits), errors_(errors) {
+    for (const SourceFile& file : imports) {
+      sources_.emplace(file.name, &file);
+      own_well_known_ |= IsWellKnownImport(file.name);
+    }
+  }
+
+  // Parses everything that `file` imports and puts it into a pool, then `file` itself. nullptr: see
+  // the errors.
+  const pb::FileDescriptor* Link(const ParsedFile& file, std::size_t text_bytes) {
+    pool_ = std::make_unique<CompiledSchema::Pool>(!own_well_known_);
+    total_bytes_ = text_bytes;
+    path_ = {file.proto.name()};
+    if (!LinkImports(file)) return nullptr;
+    return Build(file);
+  }
+  std::unique_ptr<CompiledSchema::Pool> TakePool() { return std::move(pool_); }
+
+ private:
+  bool LinkImports(const ParsedFile& file) {
+    for (const std::string& name : file.proto.dependency()) {
+      if (done_.contains(name)) continue;
+      int line = -1;
+      int column = -1;
+      file.locations.FindImport(&file.proto, name, &line, &column);
+      const auto cycle = std::find(path_.begin(), path_.end(), name);
+      if (cycle != path_.end()) {
+        std::vector<std::string> names(cycle, path_.end());
+        names.push_back(name);
+        errors_.Add(file.proto.name(), line, column, Concat("import cycle: ", Join(names, " → ")));
+        return false;
+      }
+      ParsedFile parsed;
+      const auto source = sources_.find(name);
+      if (source != sources_.end()) {
+        if (!Read(*source->second, file, line, column, parsed)) return false;
+        pool_->texts.emplace(name, source->second->text);
+      } else if (!IsWellKnownImport(name)) {
+        errors_.Add(file.proto.name(), line, column,
+                    Concat("import \"", name,
+                           "\" was not found: register it first and give it as a reference whose "
+                           "name is exactly this path"));
+        return false;
+      } else if (pool_->shared) {
+        continue;
+      } else {
+        WellKnownPool().FindFileByName(name)->CopyTo(&parsed.proto);
+      }
+      path_.push_back(name);
+      if (!LinkImports(parsed) || Build(parsed) == nullptr) return false;
+      path_.pop_back();
+      done_.insert(name);
+    }
+    return true;
+  }
+
+  // Parses what `file` imports at this place.
+  bool Read(const SourceFile& source, const ParsedFile& file, int line, int column,
+            ParsedFile& into) {
+    if (++imports_ > limits_.max_imports) {
+      errors_.Add(file.proto.name(), line, column,
+                  Concat("more than ", limits_.max_imports, " imported files"));
+      return false;
+    }
+    total_bytes_ += source.text.size();
+    if (total_bytes_ > limits_.max_total_bytes) {
+      errors_.Add(file.proto.name(), line, column,
+                  Concat("the schema and its imports are more than ", limits_.max_total_bytes,
+                         " bytes together"));
+      return false;
+    }
+    return Parse(source, limits_, into, errors_);
+  }
+
+  const pb::FileDescriptor* Build(const ParsedFile& file) {
+    LinkErrors collector(file, errors_);
+    const pb::FileDescriptor* built = pool_->pool.BuildFileCollectingErrors(file.proto, &collector);
+    if (built == nullptr && errors_.empty()) {
+      errors_.Add(file.proto.name(), -1, -1, "the file does not link");
+    }
+    return built != nullptr && pool_->shared && !IsDistinct(*built, file) ? nullptr : built;
+  }
+
+  // Protobuf does not notice when a file defines what another one in the pool beneath defines, too.
+  bool IsDistinct(const pb::FileDescriptor& built, const ParsedFile& file) {
+    for (int i = 0; i < built.message_type_count(); ++i) {
+      const pb::FileDescriptor* other =
+          WellKnownPool().FindFileContainingSymbol(built.message_type(i)->full_name());
+      if (other == nullptr || !Imports(built, *other)) continue;
+      int line = -1;
+      int column = -1;
+      file.locations.Find(&file.proto.message_type(i),
+                          pb::DescriptorPool::ErrorCollector::ErrorLocation::NAME, &line, &column);
+      errors_.Add(built.name(), line, column,
+                  Concat("\"", built.message_type(i)->full_name(),
+                         "\" is already defined in file \"", other->name(), "\"."));
+    }
+    return errors_.empty();
+  }
+  static bool Imports(const pb::FileDescriptor& file, const pb::FileDescriptor& other) {
+    for (int i = 0; i < file.dependency_count(); ++i) {
+      if (file.dependency(i) == &other) return true;
+    }
+    return false;
+  }
+
+  const CompileLimits& limits_;
+  CompileErrors& errors_;
+  std::map<std::string, const SourceFile*, std::less<>> sources_;
+  std::set<std::string, std::less<>> done_;
+  // From the main file down to the one being read: what a cycle is told by.
+  std::vector<std::string> path_;
+  std::size_t total_bytes_ = 0;
+  int imports_ = 0;
+  // One of the imports is named like a well-known type.
+  bool own_well_known_ = false;
+  std::unique_ptr<CompiledSchema::Pool> pool_;
 };
 
 CompiledSchema::CompiledSchema(std::unique_ptr<Pool> pool, const pb::FileDescriptor* file,
@@ -370,21 +215,20 @@ CompiledSchema::CompiledSchema(std::unique_ptr<Pool> pool, const pb::FileDescrip
     : pool_(std::move(pool)),
       file_(file),
       text_(std::move(text)),
-      fingerprint_(Fingerprint(*file_)) {}
+      fingerprint_(FingerprintOf(*this)) {}
 
 CompiledSchema::~CompiledSchema() = default;
 
 absl::StatusOr<std::shared_ptr<const CompiledSchema>> CompiledSchema::Compile(
     const SourceFile& main, std::span<const SourceFile> imports, const CompileLimits& limits) {
-  Errors errors;
+  CompileErrors errors;
   ParsedFile parsed;
   if (!Parse(main, limits, parsed, errors)) return errors.ToStatus();
-  auto pool = std::make_unique<Pool>();
   Linker linker(imports, limits, errors);
-  const pb::FileDescriptor* file = linker.Link(parsed, main.text.size(), pool->pool);
-  if (file == nullptr) return errors.ToStatus();
+  const pb::FileDescriptor* file = linker.Link(parsed, main.text.size());
+  if (file == nullptr || !errors.empty()) return errors.ToStatus();
   return std::shared_ptr<const CompiledSchema>(
-      new CompiledSchema(std::move(pool), file, main.text));
+      new CompiledSchema(linker.TakePool(), file, main.text));
 }
 
 absl::StatusOr<const pb::Descriptor*> CompiledSchema::MessageAt(
@@ -411,6 +255,12 @@ const pb::Descriptor* CompiledSchema::FindMessage(std::string_view full_name) co
   return message != nullptr && message->file() == file_ ? message : nullptr;
 }
 
+const std::string* CompiledSchema::TextOf(std::string_view file) const {
+  if (file == file_->name()) return &text_;
+  const auto found = pool_->texts.find(file);
+  return found == pool_->texts.end() ? nullptr : &found->second;
+}
+
 std::vector<std::string> CompiledSchema::MessageNames() const {
   std::vector<std::string> names;
   for (int i = 0; i < file_->message_type_count(); ++i) {
@@ -435,7 +285,7 @@ std::vector<std::int32_t> MessageIndexes(const pb::Descriptor& message) {
 
 absl::StatusOr<std::vector<std::string>> ImportsOf(const SourceFile& file,
                                                    const CompileLimits& limits) {
-  Errors errors;
+  CompileErrors errors;
   ParsedFile parsed;
   if (!Parse(file, limits, parsed, errors)) return errors.ToStatus();
   std::vector<std::string> names;
@@ -458,15 +308,21 @@ absl::StatusOr<std::string> TextOfSerialized(std::string_view file_descriptor_pr
     return InvalidArgument("the bytes are not a serialized FileDescriptorProto");
   }
   if (parsed.proto.name().empty()) parsed.proto.set_name("descriptor");
-  Errors errors;
-  if (!CheckCounts(parsed.proto, limits.max_nesting, errors)) return errors.ToStatus();
-  pb::DescriptorPool pool;
-  Linker linker(imports, limits, errors);
-  const pb::FileDescriptor* file = linker.Link(parsed, file_descriptor_proto.size(), pool);
-  if (file == nullptr) return errors.ToStatus();
-  return file->DebugString();
+  CompileErrors errors;
+  if (!CheckCounts(parsed.proto, limits, errors)) return errors.ToStatus();
+  CompiledSchema::Linker linker(imports, limits, errors);
+  const pb::FileDescriptor* file = linker.Link(parsed, file_descriptor_proto.size());
+  if (file == nullptr || !errors.empty()) return errors.ToStatus();
+  const auto pool = linker.TakePool();
+  return PrintFile(*file, pool->pool, TextForm::kCanonical);
 }
 
-bool IsWellKnownImport(std::string_view name) { return WellKnown().contains(name); }
+std::string CanonicalText(const CompiledSchema& schema) {
+  return PrintFile(schema.file(), schema.pool_->pool, TextForm::kCanonical);
+}
+
+std::string NormalizedText(const CompiledSchema& schema) {
+  return PrintFile(schema.file(), schema.pool_->pool, TextForm::kNormalized);
+}
 
 }  // namespace tocsin::schema

@@ -35,18 +35,19 @@ struct CompileLimits {
   int max_imports = 256;
   // Braces within braces: messages, options and groups alike.
   int max_nesting = 32;
-  // Of one message.
+  // Of one message, and as many oneofs, reserved names, and ranges; of one enum, the values.
   int max_fields = 10'000;
 };
 
 // Immutable once compiled, hence thread-safe. Owns its descriptors: keep the shared_ptr for as long
-// as any descriptor of it is in use. Schemas do not share descriptors, not even of google.protobuf
-// types: compare by full name.
+// as any descriptor of it is in use. Schemas share the descriptors of the well-known types (see
+// IsWellKnownImport), which live as long as the process, and no others: compare by full name.
 class CompiledSchema {
  public:
   // Compiles `main`; `imports` holds each file that it imports, directly or not, in any order (more
-  // than needed is fine). google/protobuf/*.proto need not be given. `main.name` appears in
-  // messages; it must differ from the names of the imports.
+  // than needed is fine). Well-known types need not be given; where one is, it counts instead of
+  // the one that is built in. `main.name` appears in messages; it must differ from the names of the
+  // imports.
   //
   // INVALID_ARGUMENT lists the errors, one per line, each as "file:line:column: what is wrong"
   // (lines and columns count from 1): text that does not parse, an unknown type, an import that is
@@ -82,11 +83,20 @@ class CompiledSchema {
   // the caller adds what it knows about their versions.
   const std::string& fingerprint() const { return fingerprint_; }
 
+  // The text of the file, or of one that it imports, directly or not, by its name; nullptr:
+  // neither, or a well-known type.
+  const std::string* TextOf(std::string_view file) const;
+
   // The file's FileDescriptorProto, serialized; its imports are not in it.
   std::string Serialized() const;
 
  private:
   struct Pool;
+  class Linker;
+  friend absl::StatusOr<std::string> TextOfSerialized(std::string_view, std::span<const SourceFile>,
+                                                      const CompileLimits&);
+  friend std::string CanonicalText(const CompiledSchema& schema);
+  friend std::string NormalizedText(const CompiledSchema& schema);
   CompiledSchema(std::unique_ptr<Pool> pool, const google::protobuf::FileDescriptor* file,
                  std::string text);
 
@@ -111,17 +121,21 @@ absl::StatusOr<std::string> TextOfSerialized(std::string_view file_descriptor_pr
                                              std::span<const SourceFile> imports = {},
                                              const CompileLimits& limits = {});
 
-// The text that Protobuf's own order and layout give: comments dropped. Compiles to an equal
-// schema.
+// The schema printed anew: comments and layout dropped; syntax, package, imports, options,
+// messages, enums, extensions, services, in the order of declaration within each; type names in
+// full with a leading dot. Compiles to a schema with the same fingerprint.
 std::string CanonicalText(const CompiledSchema& schema);
 
 // The canonical text of the normal form: imports sorted and unique, options sorted, fields and enum
 // values by number, oneofs by their first member, ranges merged and sorted, type names in full with
-// a leading dot, no syntax line for proto2. The order of messages is kept: the wire format counts
-// them. Equal texts for schemas that differ in nothing but that.
+// a leading dot, no syntax line for proto2; enums, extensions and services by name. The order of
+// messages is kept: the wire format counts them, groups as well, so that the fields of a message
+// with groups stay in their order, too. So is that of the values of a repeated option, and
+// the first value of an enum, which is its default. Equal texts for schemas that differ in
+// nothing but that; the normal form of a normal form is itself.
 std::string NormalizedText(const CompiledSchema& schema);
 
-// google/protobuf/* (11 files), google/type/* (16), confluent/meta.proto and
+// google/protobuf/* (11 files), google/type/* (17), confluent/meta.proto and
 // confluent/type/{decimal,variant}.proto, which every schema may import without more.
 bool IsWellKnownImport(std::string_view name);
 

@@ -167,7 +167,7 @@ TEST(CompiledSchema, TooManyFields) {
   for (int i = 1; i <= 10'001; ++i)
     text += Concat("int32 f", i, "=", i < 19'000 ? i : i + 1000, ";");
   EXPECT_THAT(Compile(text + "}"), StatusIs(absl::StatusCode::kInvalidArgument,
-                                            HasSubstr("message A has more than 10000 fields")));
+                                            HasSubstr("message A has 10001 fields")));
 }
 
 TEST(CompiledSchema, FingerprintIgnoresLayoutAndNames) {
@@ -217,7 +217,61 @@ TEST(CompiledSchema, AllWellKnownTypesAreBuiltIn) {
         "timestamp", "type", "wrappers"}) {
     text += Concat("import 'google/protobuf/", name, ".proto';");
   }
-  EXPECT_THAT(Compile(text), IsOk());
+  for (const std::string_view name :
+       {"calendar_period", "color", "date", "datetime", "dayofweek", "decimal", "expr", "fraction",
+        "interval", "latlng", "localized_text", "money", "month", "phone_number", "postal_address",
+        "quaternion", "timeofday"}) {
+    text += Concat("import 'google/type/", name, ".proto';");
+  }
+  for (const std::string_view name : {"meta", "type/decimal", "type/variant"}) {
+    text += Concat("import 'confluent/", name, ".proto';");
+  }
+  const auto schema = Compile(text);
+  ASSERT_THAT(schema, IsOk());
+  for (int i = 0; i < (*schema)->file().dependency_count(); ++i) {
+    EXPECT_TRUE(IsWellKnownImport((*schema)->file().dependency(i)->name()));
+  }
+  EXPECT_FALSE(IsWellKnownImport("google/type/nothing.proto"));
+}
+
+TEST(CompiledSchema, WellKnownTypesAreShared) {
+  const std::string text =
+      "syntax='proto3'; import 'google/type/money.proto'; message A { google.type.Money m = 1; }";
+  const auto one = Compile(text);
+  const auto other = Compile(text);
+  ASSERT_THAT(one, IsOk());
+  ASSERT_THAT(other, IsOk());
+  EXPECT_EQ((*one)->file().message_type(0)->field(0)->message_type(),
+            (*other)->file().message_type(0)->field(0)->message_type());
+}
+
+TEST(CompiledSchema, AnImportMayReplaceAWellKnownType) {
+  const std::vector<SourceFile> imports = {
+      {"google/protobuf/timestamp.proto",
+       "syntax='proto3'; package google.protobuf; message Timestamp { string text = 1; }"}};
+  const auto schema = Compile(
+      "syntax='proto3'; import 'google/protobuf/timestamp.proto'; "
+      "import 'google/protobuf/any.proto'; import 'google/type/interval.proto'; "
+      "message A { google.protobuf.Timestamp t = 1; google.type.Interval i = 2; }",
+      imports);
+  ASSERT_THAT(schema, IsOk());
+  const auto* message = (*schema)->file().message_type(0);
+  EXPECT_NE(message->field(0)->message_type()->FindFieldByName("text"), nullptr);
+  EXPECT_EQ(message->field(1)->message_type()->field(0)->message_type(),
+            message->field(0)->message_type());
+}
+
+TEST(CompiledSchema, AWellKnownTypeMayBeRegisteredItself) {
+  const auto schema = CompiledSchema::Compile(
+      {"google/protobuf/timestamp.proto",
+       "syntax='proto3'; package google.protobuf; message Timestamp { int64 seconds = 1; }"});
+  ASSERT_THAT(schema, IsOk());
+  EXPECT_NE((*schema)->FindMessage("google.protobuf.Timestamp"), nullptr);
+  EXPECT_THAT(Compile("syntax='proto3'; package google.type; import 'google/type/date.proto'; "
+                      "message Date {}"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("main.proto:1:80: \"google.type.Date\" is already defined in file "
+                                 "\"google/type/date.proto\"")));
 }
 
 TEST(CompiledSchema, CustomOptions) {

@@ -1,0 +1,156 @@
+#include "lib/schema/parsed_file.h"
+
+#include <google/protobuf/io/tokenizer.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/stubs/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/base/status.h"
+
+namespace tocsin::schema {
+namespace {
+
+namespace pb = ::google::protobuf;
+
+constexpr std::size_t kMaxErrorsTold = 20;
+
+class ParserErrors final : public pb::io::ErrorCollector {
+ public:
+  ParserErrors(std::string_view file, CompileErrors& errors) : file_(file), errors_(errors) {}
+  void AddError(int line, pb::io::ColumnNumber column, const std::string& message) override {
+    errors_.Add(file_, line, column, message);
+  }
+
+ private:
+  const std::string_view file_;
+  CompileErrors& errors_;
+};
+
+// Protobuf 3.21's parser recurses without a bound, so braces are counted before it runs.
+bool CheckNesting(const SourceFile& file, int max_nesting, CompileErrors& errors) {
+  pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
+  // Its errors are told by the parser's own pass.
+  class Silent final : public pb::io::ErrorCollector {
+    void AddError(int, pb::io::ColumnNumber, const std::string&) override {}
+  } silent;
+  pb::io::Tokenizer tokenizer(&stream, &silent);
+  int depth = 0;
+  while (tokenizer.Next()) {
+    const pb::io::Tokenizer::Token& token = tokenizer.current();
+    if (token.type != pb::io::Tokenizer::TYPE_SYMBOL) continue;
+    const char symbol = token.text[0];
+    if (symbol == '{' || symbol == '<' || symbol == '[') {
+      if (++depth > max_nesting) {
+        errors.Add(file.name, token.line, token.column,
+                   Concat("nested deeper than ", max_nesting, " levels"));
+        return false;
+      }
+    } else if (symbol == '}' || symbol == '>' || symbol == ']') {
+      depth = std::max(depth - 1, 0);
+    }
+  }
+  return true;
+}
+
+// Protobuf compares each reserved range with each field and each other range, and names with each
+// other: so many of each are a matter of milliseconds, ten times as many of minutes.
+bool CheckCount(std::string_view file, std::string_view what, const std::string& name, int count,
+                int most, CompileErrors& errors) {
+  if (count <= most) return true;
+  errors.Add(file, -1, -1,
+             Concat(what, " ", name, " has ", count,
+                    " fields, values or reserved ranges, more than the limit of ", most));
+  return false;
+}
+
+bool CheckEnum(std::string_view file, const pb::EnumDescriptorProto& type, int most,
+               CompileErrors& errors) {
+  return CheckCount(
+      file, "enum", type.name(),
+      std::max({type.value_size(), type.reserved_range_size(), type.reserved_name_size()}), most,
+      errors);
+}
+
+bool CheckMessage(std::string_view file, const pb::DescriptorProto& message, int most,
+                  int levels_left, CompileErrors& errors) {
+  if (levels_left <= 0) {
+    errors.Add(file, -1, -1, Concat("message ", message.name(), " is nested too deeply"));
+    return false;
+  }
+  if (!CheckCount(file, "message", message.name(),
+                  std::max({message.field_size(), message.oneof_decl_size(),
+                            message.reserved_range_size() + message.extension_range_size(),
+                            message.reserved_name_size()}),
+                  most, errors)) {
+    return false;
+  }
+  for (const auto& type : message.enum_type()) {
+    if (!CheckEnum(file, type, most, errors)) return false;
+  }
+  for (const auto& nested : message.nested_type()) {
+    if (!CheckMessage(file, nested, most, levels_left - 1, errors)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void CompileErrors::Add(std::string_view file, int line, int column, std::string_view message) {
+  if (lines_.size() == kMaxErrorsTold) {
+    ++count_;
+    return;
+  }
+  std::string where(file);
+  if (line >= 0) where += Concat(":", line + 1, ":", std::max(column, 0) + 1);
+  std::string text = Concat(where, ": ", message);
+  if (std::find(lines_.begin(), lines_.end(), text) != lines_.end()) return;
+  ++count_;
+  lines_.push_back(std::move(text));
+}
+
+absl::Status CompileErrors::ToStatus() const {
+  if (empty()) return absl::OkStatus();
+  std::string text = Join(lines_, "\n");
+  if (count_ > lines_.size()) text += Concat("\n… and ", count_ - lines_.size(), " more errors");
+  return InvalidArgument(text);
+}
+
+bool CheckCounts(const pb::FileDescriptorProto& file, const CompileLimits& limits,
+                 CompileErrors& errors) {
+  for (const auto& type : file.enum_type()) {
+    if (!CheckEnum(file.name(), type, limits.max_fields, errors)) return false;
+  }
+  for (const auto& message : file.message_type()) {
+    if (!CheckMessage(file.name(), message, limits.max_fields, limits.max_nesting, errors)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into,
+           CompileErrors& errors) {
+  if (file.text.size() > limits.max_text_bytes) {
+    errors.Add(file.name, -1, -1,
+               Concat("the text is ", file.text.size(), " bytes, more than the limit of ",
+                      limits.max_text_bytes));
+    return false;
+  }
+  if (!CheckNesting(file, limits.max_nesting, errors)) return false;
+  // It warns of a text without a syntax line, which is proto2.
+  const pb::LogSilencer silent;
+  pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
+  ParserErrors collector(file.name, errors);
+  pb::io::Tokenizer tokenizer(&stream, &collector);
+  pb::compiler::Parser parser;
+  parser.RecordErrorsTo(&collector);
+  parser.RecordSourceLocationsTo(&into.locations);
+  into.proto.set_name(file.name);
+  const bool parsed = parser.Parse(&tokenizer, &into.proto);
+  // The parser may return true after errors of the tokenizer.
+  return parsed && errors.empty() && CheckCounts(into.proto, limits, errors);
+}
+
+}  // namespace tocsin::schema
