@@ -29,9 +29,8 @@ enum class CompatibilityLevel {
   // Both.
   kFull,
   kFullTransitive,
-  // FULL, and nothing else that changes what a reader sees: cardinality, required, reserved
-  // numbers,
-  // values of enums, names in JSON.
+  // FULL, and nothing else that changes what a reader sees: cardinality, required, reserved numbers
+  // and names, values of enums, names in JSON. See IsCompatible.
   kStrict,
   kStrictTransitive,
 };
@@ -69,9 +68,13 @@ enum class DifferenceKind {
   kOneofFieldRemoved,
   kMultipleFieldsMovedToOneof,
   kFieldMovedToExistingOneof,
-  // Seen in STRICT only; Confluent's rules do not have them.
+  kOneofFieldMovedToTopLevel,
+  // Against STRICT only; Confluent's rules do not have them.
+  // Repeated or not, where Confluent does not look: one side has no label, or it is no number.
   kFieldLabelChanged,
+  // From optional to required, where Confluent does not look: string, bytes, message.
   kFieldMadeRequired,
+  // A number or a name that the older text reserves.
   kReservedReused,
   kFieldJsonNameChanged,
 };
@@ -79,7 +82,24 @@ enum class DifferenceKind {
 // "FIELD_SCALAR_KIND_CHANGED"
 std::string_view KindName(DifferenceKind kind);
 // Does a reader with the new schema still read what the old one wrote? `strict`: by the rules of
-// STRICT.
+// STRICT. Where Confluent's rules leave something open, these hold:
+//   - A group is no message: from one to the other is FIELD_KIND_CHANGED. (Confluent does not look
+//     at groups at all.) Extensions and services are not compared.
+//   - A type that is imported on either side is compared once with everything that it uses; its
+//     findings come last, and every field of the file itself that uses it is
+//     FIELD_NAMED_TYPE_CHANGED if there is an incompatible one among them.
+//   - Enums are compared value by value also where a field changes from one enum to another.
+// And for STRICT:
+//   - ENUM_CONST_REMOVED is a break, whether the number is reserved or not; a new value is none,
+//   and
+//     neither is an enum that goes with all its uses.
+//   - A field that is renamed has another name in JSON: a break, unless json_name keeps the old
+//   one.
+//   - A field may go, reserved or not; RESERVED_REUSED is judged by what the older text reserves.
+//     STRICT sees the last version alone, so that only STRICT_TRANSITIVE notices a number that was
+//     reserved, set free and then taken.
+//   - ENUM_CONST_REMOVED and RESERVED_REUSED follow the order of the versions: they are told of
+//     Direction::kBackward alone.
 bool IsCompatible(DifferenceKind kind, bool strict = false);
 
 // Which reader does not read what the other side writes.
@@ -101,7 +121,8 @@ struct Place {
 
 struct Finding {
   DifferenceKind kind;
-  // Where, by local names, as Confluent says it: "#/Alert/severity"; "#/" is the file.
+  // Where, as Confluent says it but with names for numbers: "#/Alert/severity", for a member of a
+  // oneof "#/Alert/source/sensor"; "#/" is the file. Names are those of the newer text.
   std::string path;
   // For a person: what it was, what it is, and what that means.
   std::string description;
@@ -109,14 +130,17 @@ struct Finding {
   // Where it stands in the older text and in the newer one; nullopt: it is not in it.
   std::optional<Place> older;
   std::optional<Place> newer;
-  // What that reader will see on the wire: "a reader with the old schema sees severity = 0".
+  // What that reader will see on the wire: "a reader with the old schema sees severity = 0 (the
+  // default)".
   std::string consequence;
-  // The smallest change of the newer text that mends it: "reserve 4 and \"place\"".
+  // The smallest change of the newer text that mends it: "write int32 severity = 4; again"; may be
+  // empty where there is nothing to mend.
   std::string repair;
 };
 
-// All differences, compatible ones too, in the order of the file; those in imported types last.
-// Independent of the order of declarations, but for that. Pure; thread-safe.
+// All differences in direction kBackward, compatible ones too, in the order of the file; those in
+// imported types last. Independent of the order of declarations, but for that. Pure; thread-safe.
+// Places are looked up by parsing the texts anew, once, when there is a difference to tell.
 std::vector<Finding> Differences(const CompiledSchema& older, const CompiledSchema& newer);
 
 // What stands against `newer` directly following `older` at this level; empty when nothing does.
@@ -142,7 +166,7 @@ struct LevelVerdict {
 };
 
 // Both directions and all levels but NONE, in the order of the enum; each difference is worked out
-// once.
+// once, so that this costs about as much as FULL_TRANSITIVE.
 std::vector<LevelVerdict> CheckAllLevels(
     std::span<const std::shared_ptr<const CompiledSchema>> history,
     const CompiledSchema& candidate);
