@@ -10,9 +10,10 @@
 
 namespace tocsin::schema {
 
-// Each file compiled, its imports taken from the tree. `texts`: the path from the tree's root, as
-// import statements name it -> text. INVALID_ARGUMENT as CompiledSchema::Compile, for all files
-// that do not compile. Pure; thread-safe.
+// Each file compiled, its imports taken from the tree; well-known types are those that are built
+// in. `texts`: the path from the tree's root, as import statements name it -> text.
+// INVALID_ARGUMENT as CompiledSchema::Compile, with the errors of all files that do not compile,
+// each once. Pure; thread-safe.
 absl::StatusOr<std::map<std::string, std::shared_ptr<const CompiledSchema>>> CompileTree(
     const std::map<std::string, std::string>& texts, const CompileLimits& limits = {});
 

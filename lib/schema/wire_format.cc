@@ -152,4 +152,27 @@ std::string FormatGuid(const SchemaGuid& guid) {
   return text;
 }
 
+absl::StatusOr<SchemaGuid> ParseGuid(std::string_view text) {
+  constexpr std::size_t kSize = 36;
+  const auto refused = [text] {
+    return InvalidArgument(Concat("'", Shorten(text, kSize + 4),
+                                  "' is not a GUID: 32 hex digits in the form 8-4-4-4-12"));
+  };
+  if (text.size() != kSize) return refused();
+  SchemaGuid guid{};
+  std::size_t digits = 0;
+  for (std::size_t i = 0; i < kSize; ++i) {
+    if (i == 8 || i == 13 || i == 18 || i == 23) {
+      if (text[i] != '-') return refused();
+      continue;
+    }
+    const int value = HexValue(text[i]);
+    if (value < 0) return refused();
+    std::uint8_t& byte = guid[digits / 2];
+    byte = static_cast<std::uint8_t>(byte << 4 | value);
+    ++digits;
+  }
+  return guid;
+}
+
 }  // namespace tocsin::schema

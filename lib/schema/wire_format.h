@@ -57,7 +57,7 @@ std::string EncodeGuidHeader(const SchemaGuid& guid, std::span<const std::int32_
 
 // "d8b1f4a2-…", lower case.
 std::string FormatGuid(const SchemaGuid& guid);
-// INVALID_ARGUMENT: not 8-4-4-4-12 hex digits.
+// Upper case is fine. INVALID_ARGUMENT: not 8-4-4-4-12 hex digits.
 absl::StatusOr<SchemaGuid> ParseGuid(std::string_view text);
 
 }  // namespace tocsin::schema
