@@ -60,7 +60,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Require(twice.ok() && twice->id == framed->id &&
             twice->message_indexes == framed->message_indexes && twice->payload == framed->payload);
   }
-  static_cast<void>(tocsin::schema::DecodeGuidHeader(bytes));
+  if (const auto header = tocsin::schema::DecodeGuidHeader(bytes); header.ok()) {
+    const auto twice = tocsin::schema::DecodeGuidHeader(
+        tocsin::schema::EncodeGuidHeader(header->guid, header->message_indexes));
+    Require(twice.ok() && twice->guid == header->guid &&
+            twice->message_indexes == header->message_indexes);
+  }
+  if (const auto guid = tocsin::schema::ParseGuid(bytes); guid.ok()) {
+    Require(tocsin::schema::FormatGuid(*guid).size() == bytes.size());
+  }
 
   for (int i = 0; i < type->field_count(); ++i) {
     static_cast<void>(tocsin::schema::ReadFieldAsText(*type->field(i), bytes));
