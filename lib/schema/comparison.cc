@@ -233,6 +233,11 @@ void Comparison::EnumValues(const EnumDescriptor& writer, const EnumDescriptor& 
       EnumValueGone(value, reader);
       path_.pop_back();
     } else if (reader.FindValueByName(value.name()) == nullptr) {
+      // Of several with that number the first by name: the order of declaration must not matter.
+      for (int j = 0; j < reader.value_count(); ++j) {
+        const EnumValueDescriptor& alias = *reader.value(j);
+        if (alias.number() == value.number() && alias.name() < same->name()) same = &alias;
+      }
       path_.push_back(Newer(value, *same).name());
       Add(DifferenceKind::kEnumConstChanged,
           {Concat("value ", value.number(), " was ", Older(value, *same).name(), " and is ",

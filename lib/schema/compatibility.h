@@ -90,11 +90,10 @@ std::string_view KindName(DifferenceKind kind);
 //     FIELD_NAMED_TYPE_CHANGED if there is an incompatible one among them.
 //   - Enums are compared value by value also where a field changes from one enum to another.
 // And for STRICT:
-//   - ENUM_CONST_REMOVED is a break, whether the number is reserved or not; a new value is none,
-//   and
-//     neither is an enum that goes with all its uses.
-//   - A field that is renamed has another name in JSON: a break, unless json_name keeps the old
-//   one.
+//   - ENUM_CONST_REMOVED is a break, whether the number is reserved or not. A new value is none, a
+//     new name for a value is none, and neither is an enum that goes with all its uses.
+//   - A field that is renamed has another name in JSON, which is a break, unless json_name keeps
+//     the old one.
 //   - A field may go, reserved or not; RESERVED_REUSED is judged by what the older text reserves.
 //     STRICT sees the last version alone, so that only STRICT_TRANSITIVE notices a number that was
 //     reserved, set free and then taken.
@@ -110,7 +109,7 @@ enum class Direction {
   kForward,
 };
 
-// A place in a text; line and column count from 1.
+// A place in a text; line and column count from 1, columns in characters (a tab is one).
 struct Place {
   // As in the import statement; empty: the schema itself.
   std::string file;
