@@ -109,7 +109,8 @@ class Comparison {
   std::string MisreadAs(const FieldDescriptor& writer, const FieldDescriptor& reader) const;
   std::string RepeatedConsequence(const FieldDescriptor& writer,
                                   const FieldDescriptor& reader) const;
-  std::string KeepOrRenumber(const FieldDescriptor& writer, const FieldDescriptor& reader) const;
+  std::string KeepOrRenumber(const FieldDescriptor& writer, const FieldDescriptor& reader);
+  int FreeNumberFor(const Descriptor& writer, const Descriptor& reader);
 
   // oneof_rules.cc
   void Oneofs(const Descriptor& writer, const Descriptor& reader);
@@ -126,6 +127,8 @@ class Comparison {
   std::vector<Use> uses_;
   // The imported pair that is being compared; nullptr while the file itself is.
   Imported* within_ = nullptr;
+  Pair free_number_for_{};
+  int free_number_ = 0;
   // Of enums that are compared where a field uses them.
   std::set<std::pair<const EnumDescriptor*, const EnumDescriptor*>> compared_enums_;
 };

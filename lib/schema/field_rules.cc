@@ -150,12 +150,21 @@ std::string Comparison::MisreadAs(const FieldDescriptor& writer,
                 ", and refuses the record or sees values that nobody wrote");
 }
 
+// Asked for once for each field that breaks, and costs a look at all fields.
+int Comparison::FreeNumberFor(const Descriptor& writer, const Descriptor& reader) {
+  const Pair pair{&writer, &reader};
+  if (pair != free_number_for_) {
+    free_number_for_ = pair;
+    free_number_ = FreeNumber(*pair.first, *pair.second);
+  }
+  return free_number_;
+}
+
 std::string Comparison::KeepOrRenumber(const FieldDescriptor& writer,
-                                       const FieldDescriptor& reader) const {
+                                       const FieldDescriptor& reader) {
   const FieldDescriptor& older = Older(writer, reader);
-  const FieldDescriptor& newer = Newer(writer, reader);
   if (IsMapEntry(*older.containing_type())) return Concat("keep ", TypeText(older));
-  const int number = FreeNumber(*older.containing_type(), *newer.containing_type());
+  const int number = FreeNumberFor(*writer.containing_type(), *reader.containing_type());
   const std::string keep = Concat("write ", DeclarationText(older), " again");
   if (number == 0) return keep;
   return Concat(keep, ", or give the new field number ", number, " and write reserved ",
@@ -250,7 +259,7 @@ void Comparison::ReservedField(const FieldDescriptor& field, const Descriptor& w
   const bool number = reservation.file != nullptr;
   if (!number) reservation = Reservation(writer, field.name());
   if (reservation.file == nullptr) return;
-  const int free = FreeNumber(writer, *field.containing_type());
+  const int free = FreeNumberFor(writer, *field.containing_type());
   Add(DifferenceKind::kReservedReused,
       {Concat(FieldText(field), " takes ",
               number ? Concat("number ", field.number()) : Concat("the name ", field.name()),
