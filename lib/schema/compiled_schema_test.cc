@@ -4,9 +4,11 @@
 #include <google/protobuf/descriptor.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "lib/base/testing/status_matchers.h"
@@ -243,6 +245,27 @@ TEST(CompiledSchema, WellKnownTypesAreShared) {
   ASSERT_THAT(other, IsOk());
   EXPECT_EQ((*one)->file().message_type(0)->field(0)->message_type(),
             (*other)->file().message_type(0)->field(0)->message_type());
+}
+
+TEST(CompiledSchema, ManyThreadsCompileOverTheSharedTypes) {
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&wrong, thread] {
+      for (int i = 0; i < 20; ++i) {
+        const std::string name = Concat("M", thread, "_", i);
+        const auto schema = Compile(
+            Concat("syntax='proto3'; import 'confluent/meta.proto'; "
+                   "import 'google/type/interval.proto'; message ",
+                   name, " { google.type.Interval at = 1 [(confluent.field_meta).doc = 'd']; }"));
+        if (!schema.ok() || NormalizedText(**schema).find("doc: \"d\"") == std::string::npos) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong.load(), 0);
 }
 
 TEST(CompiledSchema, AnImportMayReplaceAWellKnownType) {
