@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "lib/base/status.h"
-#include "schema-registry/rest.h"
+#include "schema-registry/rest/rest_api.h"
 #include "schema-registry/testing/fake_log.h"
 
 namespace {

@@ -19,7 +19,7 @@
 #include "schema-registry/kafka_log.h"
 #include "schema-registry/registry.h"
 #include "schema-registry/registry_service.h"
-#include "schema-registry/rest.h"
+#include "schema-registry/rest/rest_api.h"
 
 namespace tocsin::registry {
 namespace {

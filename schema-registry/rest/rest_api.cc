@@ -1,4 +1,4 @@
-#include "schema-registry/rest.h"
+#include "schema-registry/rest/rest_api.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "schema-registry/rest.h"
+#include "schema-registry/rest/rest_api.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -202,7 +202,7 @@ TEST_F(RestTest, Compatibility) {
 
 TEST_F(RestTest, Config) {
   Expect("GET", "/config", "", R"({"compatibilityLevel":"BACKWARD"})");
-  ExpectError(Send("GET", "/config/s"), 40408, "no compatibility level of its own");
+  ExpectError(Send("GET", "/config/s"), 40408, "no configuration of its own");
   Expect("GET", "/config/s?defaultToGlobal=true", "", R"({"compatibilityLevel":"BACKWARD"})");
   Expect("PUT", "/config/s", R"({"compatibility":"NONE"})", R"({"compatibility":"NONE"})");
   Expect("GET", "/config/s", "", R"({"compatibilityLevel":"NONE"})");
