@@ -5,62 +5,16 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/message.h>
 
-#include <algorithm>
 #include <cassert>
-#include <map>
 #include <utility>
 
 #include "lib/base/status.h"
 #include "lib/base/text.h"
+#include "lib/events/file_registration.h"
+#include "lib/events/subject_names.h"
 
 namespace tocsin::events {
 namespace {
-
-using google::protobuf::FileDescriptor;
-
-// Registers what a file imports, each under its import path, and gives the references to it. `done`
-// keeps a file that is imported twice from being asked for twice.
-absl::StatusOr<std::vector<SchemaReference>> RegisterImports(
-    RegistryClient& registry, const FileDescriptor& file,
-    std::map<std::string, std::int32_t>& done);
-
-absl::StatusOr<std::string_view> TextOf(const FileDescriptor& file) {
-  const auto& protos = EmbeddedProtos();
-  const auto found = std::find_if(protos.begin(), protos.end(),
-                                  [&](const auto& proto) { return proto.name == file.name(); });
-  if (found == protos.end()) {
-    return Internal(Concat("the text of ", file.name(), " is not part of this program"));
-  }
-  return found->text;
-}
-
-absl::StatusOr<RegisteredVersion> RegisterFile(RegistryClient& registry, std::string_view subject,
-                                               const FileDescriptor& file,
-                                               std::map<std::string, std::int32_t>& done) {
-  TOCSIN_ASSIGN_OR_RETURN(const std::string_view text, TextOf(file));
-  TOCSIN_ASSIGN_OR_RETURN(const std::vector<SchemaReference> references,
-                          RegisterImports(registry, file, done));
-  auto registered = registry.Register(subject, text, references);
-  if (registered.ok()) return registered;
-  return Annotate(registered.status(), Concat("registering the schema of ", subject));
-}
-
-absl::StatusOr<std::vector<SchemaReference>> RegisterImports(
-    RegistryClient& registry, const FileDescriptor& file,
-    std::map<std::string, std::int32_t>& done) {
-  std::vector<SchemaReference> references;
-  for (int i = 0; i < file.dependency_count(); ++i) {
-    const FileDescriptor& imported = *file.dependency(i);
-    if (schema::IsWellKnownImport(imported.name())) continue;
-    if (!done.contains(imported.name())) {
-      TOCSIN_ASSIGN_OR_RETURN(const RegisteredVersion version,
-                              RegisterFile(registry, imported.name(), imported, done));
-      done[imported.name()] = version.version;
-    }
-    references.push_back({imported.name(), imported.name(), done[imported.name()]});
-  }
-  return references;
-}
 
 std::string SerializeDeterministically(const google::protobuf::Message& message) {
   std::string bytes;
@@ -76,9 +30,11 @@ std::string SerializeDeterministically(const google::protobuf::Message& message)
 
 absl::StatusOr<OwnSchema> RegisterOwnSchema(RegistryClient& registry, std::string_view topic,
                                             const google::protobuf::Descriptor* message) {
-  std::map<std::string, std::int32_t> done;
   TOCSIN_ASSIGN_OR_RETURN(const RegisteredVersion version,
-                          RegisterFile(registry, Concat(topic, "-value"), *message->file(), done));
+                          RegisterFile(registry,
+                                       SubjectName(SubjectNaming::kTopicName, topic,
+                                                   RecordPart::kValue, message->full_name()),
+                                       *message->file()));
   return OwnSchema{version.id, schema::MessageIndexes(*message)};
 }
 

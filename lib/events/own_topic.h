@@ -39,7 +39,7 @@ struct OwnSchema {
 
 // Registers the file that declares `message` under `<topic>-value`, and before it each file that it
 // imports, under the import path as subject. Idempotent: at every start. Errors as
-// RegistryClient::Register; INTERNAL: the message's file is not part of this repository.
+// RegisterFile in file_registration.h.
 absl::StatusOr<OwnSchema> RegisterOwnSchema(RegistryClient& registry, std::string_view topic,
                                             const google::protobuf::Descriptor* message);
 

@@ -1,164 +1,94 @@
 #include "lib/events/schema_cache.h"
 
-#include <map>
-#include <optional>
-#include <set>
+#include <atomic>
 #include <utility>
 
-#include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
+#include "lib/events/loading_cache.h"
 
 namespace tocsin::events {
 namespace {
 
 using SchemaPtr = std::shared_ptr<const schema::CompiledSchema>;
 
-bool IsAway(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+// Ids of other contexts (":.eu:orders-value") are other ids.
+bool IsInDefaultContext(std::string_view subject) { return !subject.starts_with(":."); }
+
+absl::StatusOr<SchemaPtr> Compile(const FetchedSchema& fetched) {
+  auto compiled = schema::CompiledSchema::Compile({"schema.proto", fetched.text}, fetched.imports);
+  if (compiled.ok()) return compiled;
+  return Internal(
+      Concat("the registry gave a schema that does not compile: ", Message(compiled.status())));
 }
 
 class CachingSchemas final : public SchemaCache {
  public:
   CachingSchemas(RegistryClient& client, const Clock& clock, SchemaCacheOptions options)
-      : client_(client), clock_(clock), options_(options) {}
+      : client_(client),
+        by_id_(clock, Keep(options, std::nullopt)),
+        by_guid_(clock, Keep(options, std::nullopt)),
+        by_subject_(clock, Keep(options, options.latest_lifetime)) {}
 
   absl::StatusOr<SchemaPtr> ById(schema::SchemaId id) override {
-    const std::string key = Concat("#", id.value());
-    {
-      MutexLock lock(mutex_);
-      for (;;) {
-        if (const auto found = by_id_.find(id); found != by_id_.end()) return found->second;
-        if (auto refused = Refused(key)) return *std::move(refused);
-        if (in_flight_.insert(key).second) break;
-        landed_.Wait(mutex_);
-      }
-    }
-    auto fetched = client_.ById(id);
-    absl::StatusOr<SchemaPtr> compiled =
-        fetched.ok() ? Compile(*fetched) : absl::StatusOr<SchemaPtr>(fetched.status());
-    MutexLock lock(mutex_);
-    Land(key, fetched.status());
-    if (!compiled.ok()) {
-      const absl::Status status = Annotate(compiled.status(), Concat("schema ", id.value()));
-      if (!IsAway(status)) Refuse(key, status);
-      return status;
-    }
-    Keep(by_id_, id, *compiled);
-    return *std::move(compiled);
+    return by_id_.Get(id, [&]() -> absl::StatusOr<SchemaPtr> {
+      const auto fetched = Noted(client_.ById(id));
+      auto compiled = fetched.ok() ? Compile(*fetched) : fetched.status();
+      if (compiled.ok()) return compiled;
+      return Annotate(compiled.status(), Concat("schema ", id.value()));
+    });
+  }
+
+  absl::StatusOr<SchemaPtr> ByGuid(const schema::SchemaGuid& guid) override {
+    return by_guid_.Get(guid, [&]() -> absl::StatusOr<SchemaPtr> {
+      const auto fetched = Noted(client_.ByGuid(guid));
+      auto compiled = fetched.ok() ? Compiled(*fetched) : fetched.status();
+      if (compiled.ok()) return compiled;
+      return Annotate(compiled.status(), Concat("schema ", schema::FormatGuid(guid)));
+    });
   }
 
   absl::StatusOr<SubjectSchema> Latest(std::string_view subject) override {
-    const std::string key(subject);
-    {
-      MutexLock lock(mutex_);
-      for (;;) {
-        const auto found = by_subject_.find(key);
-        const bool known = found != by_subject_.end();
-        if (known && clock_.SteadyNow() < found->second.fresh_until) return found->second.schema;
-        if (auto refused = Refused(key)) return *std::move(refused);
-        if (in_flight_.insert(key).second) break;
-        // Another thread asks just now. What is known is good enough until it has its answer.
-        if (known) return found->second.schema;
-        landed_.Wait(mutex_);
-      }
-    }
-    auto fetched = client_.Latest(subject);
-    absl::StatusOr<SubjectSchema> result =
-        fetched.ok() ? Resolve(*fetched) : absl::StatusOr<SubjectSchema>(fetched.status());
-    MutexLock lock(mutex_);
-    Land(key, fetched.status());
-    if (result.ok()) {
-      Keep(by_subject_, key, SubjectEntry{*result, clock_.SteadyNow() + options_.latest_lifetime});
-      Keep(by_id_, result->id, result->schema);
-      return result;
-    }
-    const absl::Status status = Annotate(result.status(), Concat("schema of ", subject));
-    if (IsAway(status)) {
-      const auto found = by_subject_.find(key);
-      if (found == by_subject_.end()) return status;
-      found->second.fresh_until = clock_.SteadyNow() + options_.retry_after;
-      return found->second.schema;
-    }
-    by_subject_.erase(key);
-    Refuse(key, status);
-    return status;
+    return by_subject_.Get(std::string(subject), [&]() -> absl::StatusOr<SubjectSchema> {
+      const auto fetched = Noted(client_.Latest(subject));
+      auto compiled = !fetched.ok()                 ? fetched.status()
+                      : IsInDefaultContext(subject) ? Compiled(*fetched)
+                                                    : Compile(*fetched);
+      if (!compiled.ok()) return Annotate(compiled.status(), Concat("schema of ", subject));
+      return SubjectSchema{fetched->id, fetched->version, *std::move(compiled), fetched->guid};
+    });
   }
 
-  bool registry_answers() const override {
-    MutexLock lock(mutex_);
-    return answers_;
-  }
+  bool registry_answers() const override { return answers_; }
 
  private:
-  struct SubjectEntry {
-    SubjectSchema schema;
-    SteadyTime fresh_until;
-  };
-  struct Negative {
-    absl::Status status;
-    SteadyTime until;
-  };
-
-  static absl::StatusOr<SchemaPtr> Compile(const FetchedSchema& fetched) {
-    auto compiled =
-        schema::CompiledSchema::Compile({"schema.proto", fetched.text}, fetched.imports);
-    if (compiled.ok()) return compiled;
-    return Internal(
-        Concat("the registry gave a schema that does not compile: ", Message(compiled.status())));
+  static LoadingCacheOptions Keep(const SchemaCacheOptions& options,
+                                  std::optional<std::chrono::milliseconds> lifetime) {
+    return {.lifetime = lifetime,
+            .negative_lifetime = options.negative_lifetime,
+            .retry_after = options.retry_after,
+            .max_entries = options.max_entries};
   }
 
-  absl::StatusOr<SubjectSchema> Resolve(const FetchedSchema& fetched) {
-    SubjectSchema result{fetched.id, fetched.version, nullptr};
-    {
-      MutexLock lock(mutex_);
-      if (const auto found = by_id_.find(fetched.id); found != by_id_.end()) {
-        result.schema = found->second;
-        return result;
-      }
-    }
-    TOCSIN_ASSIGN_OR_RETURN(result.schema, Compile(fetched));
-    return result;
+  absl::StatusOr<FetchedSchema> Noted(absl::StatusOr<FetchedSchema> fetched) {
+    answers_ = !IsAway(fetched.status());
+    return fetched;
   }
 
-  std::optional<absl::Status> Refused(const std::string& key)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const auto found = refused_.find(key);
-    if (found == refused_.end()) return std::nullopt;
-    if (clock_.SteadyNow() < found->second.until) return found->second.status;
-    refused_.erase(found);
-    return std::nullopt;
+  // With an id of the default context, or 0: compiled once for all that lead to it.
+  absl::StatusOr<SchemaPtr> Compiled(const FetchedSchema& fetched) {
+    if (fetched.id.value() == 0) return Compile(fetched);
+    if (auto known = by_id_.Peek(fetched.id)) return *std::move(known);
+    TOCSIN_ASSIGN_OR_RETURN(SchemaPtr compiled, Compile(fetched));
+    by_id_.Put(fetched.id, compiled);
+    return compiled;
   }
 
-  void Refuse(const std::string& key, const absl::Status& status)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    Keep(refused_, key, Negative{status, clock_.SteadyNow() + options_.negative_lifetime});
-  }
-
-  void Land(const std::string& key, const absl::Status& status)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    answers_ = !IsAway(status);
-    in_flight_.erase(key);
-    landed_.NotifyAll();
-  }
-
-  // A bound against ids made up by a hostile producer; which entry goes does not matter.
-  template <typename Map, typename Key, typename Value>
-  void Keep(Map& map, const Key& key, Value value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (map.size() >= options_.max_entries && !map.contains(key)) map.erase(map.begin());
-    map.insert_or_assign(key, std::move(value));
-  }
   RegistryClient& client_;
-  const Clock& clock_;
-  const SchemaCacheOptions options_;
-
-  mutable Mutex mutex_;
-  CondVar landed_;
-  std::map<schema::SchemaId, SchemaPtr> by_id_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, SubjectEntry> by_subject_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, Negative> refused_ ABSL_GUARDED_BY(mutex_);
-  std::set<std::string> in_flight_ ABSL_GUARDED_BY(mutex_);
-  bool answers_ ABSL_GUARDED_BY(mutex_) = true;
+  LoadingCache<schema::SchemaId, SchemaPtr> by_id_;
+  LoadingCache<schema::SchemaGuid, SchemaPtr> by_guid_;
+  LoadingCache<std::string, SubjectSchema> by_subject_;
+  std::atomic<bool> answers_ = true;
 };
 
 }  // namespace

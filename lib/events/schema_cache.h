@@ -1,11 +1,12 @@
-// The schemas that a process needs, fetched from the registry once and kept: by id for reading, by
-// subject for writing. Goes on with what it has when the registry is away.
+// The schemas that a process needs, fetched from the registry once and kept: by id or
+// GUID for reading, by subject for writing. Goes on with what it has when the registry is away.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,8 @@ struct SubjectSchema {
   schema::SchemaId id;
   std::int32_t version = 0;
   std::shared_ptr<const schema::CompiledSchema> schema;
+  // nullopt: the registry does not say it.
+  std::optional<schema::SchemaGuid> guid = std::nullopt;
 };
 
 // Thread-safe.
@@ -30,10 +33,15 @@ class SchemaCache {
   virtual ~SchemaCache() = default;
 
   // NOT_FOUND: the registry has no such id (remembered for a short time). UNAVAILABLE /
-  // DEADLINE_EXCEEDED: the registry does not answer and the id is not known here; retry. Blocks for
-  // one call to the registry the first time only; an id never changes its meaning.
+  // DEADLINE_EXCEEDED: the registry does not answer and the id is not known here; retry. Blocks the
+  // first time only, for one call to the registry, or two where another thread asks for the same
+  // just now; an id never changes its meaning. Ids are those of the default context.
   virtual absl::StatusOr<std::shared_ptr<const schema::CompiledSchema>> ById(
       schema::SchemaId id) = 0;
+
+  // As ById, for the schema of any context whose content has this GUID.
+  virtual absl::StatusOr<std::shared_ptr<const schema::CompiledSchema>> ByGuid(
+      const schema::SchemaGuid& guid) = 0;
 
   // The latest version of a subject, as of at most `latest_lifetime` ago; older where the registry
   // does not answer. NOT_FOUND: no such subject. Otherwise as above.
@@ -49,6 +57,7 @@ struct SchemaCacheOptions {
   std::chrono::milliseconds negative_lifetime{1'000};
   // How long the registry is left alone after it did not answer, for what is known here already.
   std::chrono::milliseconds retry_after{1'000};
+  // Of each: ids, GUIDs, subjects.
   std::size_t max_entries = 10'000;
 };
 

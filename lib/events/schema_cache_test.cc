@@ -23,6 +23,32 @@ constexpr std::string_view kText = "syntax = \"proto3\"; package a; message B { 
 constexpr std::string_view kNewText =
     "syntax = \"proto3\"; package a; message B { string c = 1; string d = 2; }";
 
+// Has one schema in each of two contexts, both with the id 1.
+class OtherContext final : public RegistryClient {
+ public:
+  absl::StatusOr<FetchedSchema> ById(schema::SchemaId id) override {
+    FetchedSchema fetched;
+    fetched.id = id;
+    fetched.text = "syntax = \"proto3\"; message Here {}";
+    return fetched;
+  }
+  absl::StatusOr<FetchedSchema> ByGuid(const schema::SchemaGuid&) override {
+    return NotFound("none");
+  }
+  absl::StatusOr<FetchedSchema> Latest(std::string_view) override {
+    FetchedSchema fetched;
+    fetched.id = schema::SchemaId(1);
+    fetched.text = "syntax = \"proto3\"; message Eu {}";
+    return fetched;
+  }
+  absl::StatusOr<RegisteredVersion> Register(std::string_view, const SchemaDraft&) override {
+    return NotFound("none");
+  }
+  absl::StatusOr<RegisteredVersion> Lookup(std::string_view, const SchemaDraft&) override {
+    return NotFound("none");
+  }
+};
+
 class SchemaCacheTest : public ::testing::Test {
  protected:
   FakeClock clock_;
@@ -91,6 +117,31 @@ TEST_F(SchemaCacheTest, TheLatestIsRefreshedAndGoesOnWhenTheRegistryIsAway) {
   EXPECT_EQ(cache_->ById(new_version.id).value(), latest->schema);
 }
 
+TEST_F(SchemaCacheTest, AGuidIsFetchedOnceAndSharesTheIdsDescriptors) {
+  const RegisteredVersion version = Register();
+  ASSERT_TRUE(version.guid.has_value());
+  const auto schema = cache_->ByGuid(*version.guid);
+  ASSERT_THAT(schema, IsOk());
+  const int before = registry_.calls();
+  EXPECT_EQ(cache_->ByGuid(*version.guid).value(), *schema);
+  EXPECT_EQ(cache_->ById(version.id).value(), *schema);
+  EXPECT_EQ(registry_.calls(), before);
+  EXPECT_EQ(cache_->Latest("t-value")->guid, version.guid);
+}
+
+TEST_F(SchemaCacheTest, IdsOfAnotherContextAreOtherIds) {
+  OtherContext registry;
+  const auto cache = MakeSchemaCache(registry, clock_);
+  const auto other = cache->Latest(":.eu:t-value");
+  ASSERT_THAT(other, IsOk());
+  EXPECT_EQ(other->id, schema::SchemaId(1));
+  EXPECT_NE(other->schema->FindMessage("Eu"), nullptr);
+  const auto here = cache->ById(schema::SchemaId(1));
+  ASSERT_THAT(here, IsOk());
+  EXPECT_NE((*here)->FindMessage("Here"), nullptr);
+  EXPECT_NE(cache->Latest(":.eu:u-value")->schema->FindMessage("Eu"), nullptr);
+}
+
 TEST_F(SchemaCacheTest, AnUnknownSubjectIsNotFound) {
   EXPECT_THAT(cache_->Latest("no-value"),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("no-value")));
@@ -129,8 +180,13 @@ class SlowRegistry final : public RegistryClient {
     return fetched;
   }
   absl::StatusOr<FetchedSchema> Latest(std::string_view) override { return NotFound("none"); }
-  absl::StatusOr<RegisteredVersion> Register(std::string_view, std::string_view,
-                                             const std::vector<SchemaReference>&) override {
+  absl::StatusOr<FetchedSchema> ByGuid(const schema::SchemaGuid&) override {
+    return NotFound("none");
+  }
+  absl::StatusOr<RegisteredVersion> Register(std::string_view, const SchemaDraft&) override {
+    return NotFound("none");
+  }
+  absl::StatusOr<RegisteredVersion> Lookup(std::string_view, const SchemaDraft&) override {
     return NotFound("none");
   }
   std::atomic<int> calls{0};

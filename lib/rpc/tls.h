@@ -1,4 +1,4 @@
-// The mesh's certificates as gRPC credentials. For the files of this folder.
+// The mesh's certificates as gRPC credentials. For the files of this folder, and for test programs.
 #pragma once
 
 #include <grpcpp/security/credentials.h>

@@ -90,6 +90,10 @@ class FakeSchemaCache final : public events::SchemaCache {
       schema::SchemaId /*id*/) override {
     return NotFound("not used by ingest");
   }
+  absl::StatusOr<std::shared_ptr<const schema::CompiledSchema>> ByGuid(
+      const schema::SchemaGuid& /*guid*/) override {
+    return NotFound("not used by ingest");
+  }
   absl::StatusOr<events::SubjectSchema> Latest(std::string_view /*subject*/) override {
     MutexLock lock(mutex_);
     if (until_failure_.has_value() && (*until_failure_)-- == 0) {
