@@ -14,6 +14,7 @@
 #include "lib/base/text.h"
 #include "lib/kafka/testing/broker.h"
 #include "schema-registry/registry.h"
+#include "schema-registry/testing/fake_log.h"
 
 namespace tocsin::registry {
 namespace {
@@ -40,7 +41,7 @@ class Replica {
     options.node = node;
     options.write_timeout = std::chrono::seconds(30);
     options.read_timeout = std::chrono::seconds(10);
-    registry_ = std::make_unique<Registry>(*log_, Clock::Real(), options);
+    registry_ = std::make_unique<Registry>(*log_, audit_, Clock::Real(), options);
     registry_->Start([this](const absl::Status& status) {
       MutexLock lock(mutex_);
       ready_ |= status.ok();
@@ -58,6 +59,7 @@ class Replica {
 
  private:
   std::unique_ptr<RegistryLog> log_;
+  FakeAudit audit_;
   std::unique_ptr<Registry> registry_;
   Mutex mutex_;
   CondVar changed_;
@@ -78,10 +80,10 @@ TEST(KafkaLog, RacingReplicasGiveNoIdTwiceAndSeeAll) {
   const auto write = [](Registry& registry, int from) {
     for (int i = 1; i <= kEach; ++i) {
       const Draft draft = DraftWithField(from + i);
-      EXPECT_THAT(registry.Register("shared", draft), IsOk());
-      const auto own = registry.Register(Concat("own-", from), draft);
+      EXPECT_THAT(registry.Register({}, "shared", draft), IsOk());
+      const auto own = registry.Register({}, Concat("own-", from), draft);
       ASSERT_THAT(own, IsOk());
-      EXPECT_EQ(own->schema->text, draft.text);
+      EXPECT_EQ(*own->schema->text, draft.text);
     }
   };
   std::thread one([&] { write(*first, 0); });
@@ -108,7 +110,7 @@ TEST(KafkaLog, RacingReplicasGiveNoIdTwiceAndSeeAll) {
 
   Replica restarted(topic, 3);
   EXPECT_EQ(restarted->Versions("shared")->size(), std::size_t{2 * kEach});
-  const auto next = restarted->Register("other", DraftWithField(1000));
+  const auto next = restarted->Register({}, "other", DraftWithField(1000));
   ASSERT_THAT(next, IsOk());
   EXPECT_EQ(next->schema->id.value(), 2 * kEach + 1);
 }
@@ -118,7 +120,7 @@ TEST(KafkaLog, EveryReplicaReadsWhatAnyHasAcknowledged) {
   Replica writer(topic, 1);
   Replica reader(topic, 2);
   for (int i = 1; i <= 20; ++i) {
-    const auto version = writer->Register("s", DraftWithField(i));
+    const auto version = writer->Register({}, "s", DraftWithField(i));
     ASSERT_THAT(version, IsOk());
     ASSERT_THAT(reader->GetSchema(version->schema->id), IsOk());
     const auto latest = reader->GetVersion("s", std::nullopt);

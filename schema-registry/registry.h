@@ -102,7 +102,7 @@ struct LookupOptions {
 
 struct SubjectFilter {
   // Of the name within its context; with a context (":.eu:ord") it selects that context.
-  std::string prefix;
+  std::string prefix = {};
   // The prefix is then of the name within each context.
   bool all_contexts = false;
   Deleted deleted = Deleted::kExclude;

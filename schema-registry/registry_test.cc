@@ -13,7 +13,6 @@
 #include "lib/base/hex.h"
 #include "lib/base/testing/status_matchers.h"
 #include "lib/base/text.h"
-#include "schema-registry/records.h"
 #include "schema-registry/testing/fake_log.h"
 
 namespace tocsin::registry {
@@ -37,7 +36,7 @@ class Replica {
     RegistryOptions options;
     options.node = node;
     options.limits.max_text_bytes = 4096;
-    registry = std::make_unique<Registry>(log, Clock::Real(), options);
+    registry = std::make_unique<Registry>(log, audit, Clock::Real(), options);
     registry->Start();
   }
   ~Replica() { registry->Stop(); }
@@ -47,12 +46,28 @@ class Replica {
     Draft draft;
     draft.text = std::move(text);
     draft.references = std::move(references);
-    return registry->Register(subject, draft);
+    return registry->Register({"ann", "10.0.0.1"}, subject, draft);
   }
 
   FakeLog log;
+  FakeAudit audit;
   std::unique_ptr<Registry> registry;
 };
+
+absl::StatusOr<schema::CompatibilityLevel> LevelOf(Registry& registry,
+                                                   std::optional<std::string_view> subject,
+                                                   bool or_default = false) {
+  const auto config = registry.GetConfig(subject, or_default);
+  if (!config.ok()) return config.status();
+  return config->level.value();
+}
+
+absl::Status SetLevel(Registry& registry, std::optional<std::string_view> subject,
+                      schema::CompatibilityLevel level) {
+  SubjectConfig config;
+  config.level = level;
+  return registry.SetConfig({}, subject, config).status();
+}
 
 Draft MakeDraft(std::string text) {
   Draft draft;
@@ -74,13 +89,13 @@ TEST_F(RegistryTest, RegistersAndFindsAgain) {
 
   const auto by_id = replica.registry->GetSchema(SchemaId(1));
   ASSERT_THAT(by_id, IsOk());
-  EXPECT_EQ(by_id->schema->text, kAlert);
+  EXPECT_EQ(*by_id->schema->text, kAlert);
   const auto latest = replica.registry->GetVersion("alerts.raw-value", std::nullopt);
   ASSERT_THAT(latest, IsOk());
   EXPECT_EQ(latest->version, 1);
   EXPECT_THAT(replica.registry->Lookup("alerts.raw-value", MakeDraft(kAlert)), IsOk());
   EXPECT_THAT(replica.registry->Versions("alerts.raw-value"), IsOkAndHolds(ElementsAre(1)));
-  EXPECT_THAT(replica.registry->Subjects("", false), IsOkAndHolds(ElementsAre("alerts.raw-value")));
+  EXPECT_THAT(replica.registry->Subjects({}), IsOkAndHolds(ElementsAre("alerts.raw-value")));
 }
 
 TEST_F(RegistryTest, TheSameSchemaIsTheSameVersion) {
@@ -100,7 +115,7 @@ TEST_F(RegistryTest, TheSameSchemaElsewhereKeepsItsId) {
   const auto elsewhere = replica.Register("u", kAlert);
   ASSERT_THAT(elsewhere, IsOk());
   EXPECT_EQ(elsewhere->schema->id, SchemaId(1));
-  const auto uses = replica.registry->UsesOf(SchemaId(1), false);
+  const auto uses = replica.registry->UsesOf(SchemaId(1), "", Deleted::kExclude);
   ASSERT_THAT(uses, IsOk());
   ASSERT_THAT(*uses, SizeIs(2));
   EXPECT_EQ((*uses)[0].subject, "s");
@@ -124,18 +139,18 @@ TEST_F(RegistryTest, IncompatibleSchemaIsRefusedWithEachFinding) {
 TEST_F(RegistryTest, LevelsOfSubjectAndGlobal) {
   Replica replica(topic_);
   Registry& registry = *replica.registry;
-  EXPECT_THAT(registry.GlobalLevel(), IsOkAndHolds(schema::CompatibilityLevel::kBackward));
+  EXPECT_THAT(LevelOf(registry, std::nullopt), IsOkAndHolds(schema::CompatibilityLevel::kBackward));
   EXPECT_THAT(
-      registry.SubjectLevel("s", false),
-      StatusIs(absl::StatusCode::kNotFound, HasSubstr("no compatibility level of its own")));
-  ASSERT_THAT(registry.SetLevel("s", schema::CompatibilityLevel::kNone), IsOk());
-  EXPECT_THAT(registry.SubjectLevel("s", false), IsOkAndHolds(schema::CompatibilityLevel::kNone));
+      LevelOf(registry, "s", false),
+      StatusIs(absl::StatusCode::kNotFound, HasSubstr("no configuration of its own")));
+  ASSERT_THAT(SetLevel(registry, "s", schema::CompatibilityLevel::kNone), IsOk());
+  EXPECT_THAT(LevelOf(registry, "s", false), IsOkAndHolds(schema::CompatibilityLevel::kNone));
   ASSERT_THAT(replica.Register("s", kAlert), IsOk());
   EXPECT_THAT(replica.Register("s", kAlertBroken), IsOk());
 
-  ASSERT_THAT(registry.SetLevel(std::nullopt, schema::CompatibilityLevel::kFull), IsOk());
-  EXPECT_THAT(registry.SubjectLevel("t", true), IsOkAndHolds(schema::CompatibilityLevel::kFull));
-  EXPECT_THAT(registry.SubjectLevel("s", true), IsOkAndHolds(schema::CompatibilityLevel::kNone));
+  ASSERT_THAT(SetLevel(registry, std::nullopt, schema::CompatibilityLevel::kFull), IsOk());
+  EXPECT_THAT(LevelOf(registry, "t", true), IsOkAndHolds(schema::CompatibilityLevel::kFull));
+  EXPECT_THAT(LevelOf(registry, "s", true), IsOkAndHolds(schema::CompatibilityLevel::kNone));
 }
 
 TEST_F(RegistryTest, TransitiveLevelLooksAtAllVersions) {
@@ -146,7 +161,7 @@ TEST_F(RegistryTest, TransitiveLevelLooksAtAllVersions) {
   const auto plain = registry.Check("s", MakeDraft(kAlertBroken), Registry::Against::kLatest);
   ASSERT_THAT(plain, IsOk());
   EXPECT_TRUE(plain->compatible());
-  ASSERT_THAT(registry.SetLevel("s", schema::CompatibilityLevel::kBackwardTransitive), IsOk());
+  ASSERT_THAT(SetLevel(registry, "s", schema::CompatibilityLevel::kBackwardTransitive), IsOk());
   const auto deep =
       registry.Check("s", MakeDraft(kAlertBroken), Registry::Against::kWhatTheLevelDemands);
   ASSERT_THAT(deep, IsOk());
@@ -221,14 +236,14 @@ TEST_F(RegistryTest, BadSchemas) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("nested deeper than 32")));
   Draft avro = MakeDraft("\"string\"");
   avro.type = kAvro;
-  const auto refused = replica.registry->Register("s", avro);
+  const auto refused = replica.registry->Register({}, "s", avro);
   EXPECT_THAT(refused, StatusIs(absl::StatusCode::kInvalidArgument,
                                 HasSubstr("takes PROTOBUF schemas only, and this one is AVRO")));
   EXPECT_EQ(CodeOf(refused.status()), ErrorCode::kInvalidSchema);
   EXPECT_THAT(replica.Register("", kAlert), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(replica.Register("a\nb", kAlert), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(replica.Register(":.ctx:s", kAlert),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("names a context")));
+  EXPECT_THAT(replica.Register(":.ctx", kAlert),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("begins a context")));
   EXPECT_EQ(topic_.size(), 0);
 }
 
@@ -236,14 +251,14 @@ TEST_F(RegistryTest, SerializedDescriptorIsStoredAsText) {
   Replica replica(topic_);
   const auto text = replica.Register("s", kAlert);
   ASSERT_THAT(text, IsOk());
-  const auto bytes = replica.registry->Serialized(*text->schema);
+  const auto bytes = replica.registry->Serialized(*text->schema, ".");
   ASSERT_THAT(bytes, IsOk());
   const auto again = replica.Register("s", Base64Encode(*bytes));
   ASSERT_THAT(again, IsOk());
   EXPECT_EQ(again->version, 1) << "the same schema in another form";
   const auto other = replica.Register("t", Base64Encode(*bytes));
   ASSERT_THAT(other, IsOk());
-  EXPECT_THAT(other->schema->text, HasSubstr("message Alert"));
+  EXPECT_THAT(*other->schema->text, HasSubstr("message Alert"));
 }
 
 TEST_F(RegistryTest, WhatIsMissingIsSaidPrecisely) {
@@ -258,7 +273,7 @@ TEST_F(RegistryTest, WhatIsMissingIsSaidPrecisely) {
   EXPECT_EQ(code(registry.Versions("nobody")), ErrorCode::kSubjectNotFound);
   EXPECT_EQ(code(registry.Lookup("nobody", MakeDraft(kAlert))), ErrorCode::kSubjectNotFound);
   EXPECT_EQ(code(registry.Lookup("s", MakeDraft(kAlertMore))), ErrorCode::kSchemaNotFound);
-  EXPECT_EQ(code(registry.UsesOf(SchemaId(9), false)), ErrorCode::kSchemaNotFound);
+  EXPECT_EQ(code(registry.UsesOf(SchemaId(9), "", Deleted::kExclude)), ErrorCode::kSchemaNotFound);
 }
 
 TEST_F(RegistryTest, LoserOfARaceDecidesAnew) {
@@ -333,11 +348,11 @@ TEST_F(RegistryTest, RestartReloads) {
     Replica replica(topic_);
     ASSERT_THAT(replica.Register("s", kAlert), IsOk());
     ASSERT_THAT(replica.Register("s", kAlertMore), IsOk());
-    ASSERT_THAT(replica.registry->SetLevel("s", schema::CompatibilityLevel::kFull), IsOk());
+    ASSERT_THAT(SetLevel(*replica.registry, "s", schema::CompatibilityLevel::kFull), IsOk());
   }
   Replica replica(topic_);
   EXPECT_THAT(replica.registry->Versions("s"), IsOkAndHolds(ElementsAre(1, 2)));
-  EXPECT_THAT(replica.registry->SubjectLevel("s", false),
+  EXPECT_THAT(LevelOf(*replica.registry, "s", false),
               IsOkAndHolds(schema::CompatibilityLevel::kFull));
   const auto next = replica.Register("t", "syntax='proto3'; message Other {}");
   ASSERT_THAT(next, IsOk());
@@ -406,7 +421,7 @@ TEST_F(RegistryTest, RacesOverDifferentSubjectsMixNothingUp) {
       for (int n = 0; n < kEach; ++n) {
         const auto at = replica->registry->GetVersion(Concat("subject", i), n + 1);
         ASSERT_THAT(at, IsOk());
-        EXPECT_EQ(at->schema->text, text(i, n));
+        EXPECT_EQ(*at->schema->text, text(i, n));
         ids.insert(at->schema->id.value());
       }
     }
@@ -450,7 +465,7 @@ TEST_F(RegistryTest, RecordsOfAnotherRegistryCountWhereverTheyStand) {
                 R"({"compatibilityLevel":"NONE"})");
   topic_.Append("not json", "x");
   Replica replica(topic_);
-  EXPECT_THAT(replica.registry->GlobalLevel(), IsOkAndHolds(schema::CompatibilityLevel::kNone));
+  EXPECT_THAT(LevelOf(*replica.registry, std::nullopt), IsOkAndHolds(schema::CompatibilityLevel::kNone));
   const auto avro = replica.registry->GetSchema(SchemaId(40));
   ASSERT_THAT(avro, IsOk());
   EXPECT_EQ(avro->schema->type, "AVRO");
@@ -481,54 +496,12 @@ TEST_F(RegistryTest, DeletionsOfAnotherRegistry) {
   topic_.Append(R"({"keytype":"DELETE_SUBJECT","subject":"s","magic":0})",
                 R"({"subject":"s","version":2})");
   EXPECT_THAT(replica.registry->Versions("s"), StatusIs(absl::StatusCode::kNotFound));
-  EXPECT_THAT(replica.registry->Subjects("", false), IsOkAndHolds(IsEmpty()));
-  EXPECT_THAT(replica.registry->Subjects("", true), IsOkAndHolds(ElementsAre("s")));
+  EXPECT_THAT(replica.registry->Subjects({}), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(replica.registry->Subjects({.deleted = Deleted::kInclude}), IsOkAndHolds(ElementsAre("s")));
   const auto next = replica.Register("s", "syntax='proto3'; message Other {}");
   ASSERT_THAT(next, IsOk());
   EXPECT_EQ(next->version, 3);
   EXPECT_EQ(next->schema->id, SchemaId(3));
-}
-
-TEST(Records, KeyBytesAreStable) {
-  RecordKey key;
-  key.type = KeyType::kSchema;
-  key.subject = "a\"b";
-  key.version = 3;
-  EXPECT_EQ(EncodeKey(key), R"({"keytype":"SCHEMA","subject":"a\"b","version":3,"magic":1})");
-  key.sequence = Sequence{42, 7, 9};
-  EXPECT_EQ(EncodeKey(key),
-            R"({"keytype":"SCHEMA","subject":"a\"b","version":3,"magic":1,"seq":42,"node":7,)"
-            R"("attempt":9})");
-  RecordKey config;
-  config.type = KeyType::kConfig;
-  EXPECT_EQ(EncodeKey(config), R"({"keytype":"CONFIG","subject":null,"magic":0})");
-  for (const RecordKey& each : {key, config}) {
-    EXPECT_THAT(DecodeKey(EncodeKey(each)), IsOkAndHolds(each));
-  }
-}
-
-TEST(Records, ValuesRoundTrip) {
-  SchemaValue value{"s",    2,    SchemaId(5), std::string(kProtobuf), {{"a.proto", "a", 1}},
-                    "text", false};
-  const std::string json = EncodeSchemaValue(value);
-  EXPECT_EQ(json,
-            R"({"subject":"s","version":2,"id":5,"schemaType":"PROTOBUF","references":)"
-            R"([{"name":"a.proto","subject":"a","version":1}],"schema":"text","deleted":false})");
-  const auto again = DecodeSchemaValue(json);
-  ASSERT_THAT(again, IsOk());
-  EXPECT_EQ(EncodeSchemaValue(*again), json);
-}
-
-TEST(Records, Malformed) {
-  for (const char* text : {"", "[]", "{}", "{\"keytype\":1}", "{\"keytype\":\"SCHEMA\"}",
-                           "{\"keytype\":\"SCHEMA\",\"subject\":\"s\",\"version\":0}",
-                           "{\"keytype\":\"SCHEMA\",\"subject\":\"s\",\"version\":99999999999}",
-                           "{\"keytype\":\"NOOP\",\"seq\":\"x\"}",
-                           "{\"keytype\":\"NOOP\",\"seq\":18446744073709551615}"}) {
-    EXPECT_THAT(DecodeKey(text), StatusIs(absl::StatusCode::kInvalidArgument)) << text;
-  }
-  EXPECT_THAT(DecodeSchemaValue("{\"subject\":\"s\"}"),
-              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 }  // namespace

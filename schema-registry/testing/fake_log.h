@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <thread>
@@ -23,20 +25,38 @@ class FakeTopic {
  public:
   std::int64_t Append(std::string key, std::optional<std::string> value, RecordNotes notes = {}) {
     MutexLock lock(mutex_);
-    const auto offset = static_cast<std::int64_t>(records_.size());
+    const std::int64_t offset = end_++;
     records_.push_back({offset, std::move(key), std::move(value), WallTime{}, std::move(notes)});
     changed_.NotifyAll();
     return offset;
   }
+  // The offset of the next record.
   std::int64_t size() const {
     MutexLock lock(mutex_);
-    return static_cast<std::int64_t>(records_.size());
+    return end_;
+  }
+  std::vector<LogRecord> records() const {
+    MutexLock lock(mutex_);
+    return records_;
   }
   std::set<std::string> DistinctKeys() const {
     MutexLock lock(mutex_);
     std::set<std::string> keys;
     for (const LogRecord& record : records_) keys.insert(record.key.value_or(""));
     return keys;
+  }
+  // As Kafka's cleaner does: of the records before `cut`, each that a later one with its key
+  // replaces goes; tombstones too, where `tombstones` is true.
+  void Compact(std::int64_t cut, bool tombstones) {
+    MutexLock lock(mutex_);
+    std::map<std::string, std::int64_t> last;
+    for (const LogRecord& record : records_) {
+      if (record.offset < cut) last[record.key.value_or("")] = record.offset;
+    }
+    std::erase_if(records_, [&](const LogRecord& record) {
+      if (record.offset >= cut) return false;
+      return last.at(record.key.value_or("")) != record.offset || (tombstones && !record.value);
+    });
   }
   // The broker answers nobody.
   void SetAway(bool away) {
@@ -50,14 +70,17 @@ class FakeTopic {
   }
   absl::StatusOr<LogChunk> ReadFrom(std::int64_t offset, std::chrono::milliseconds timeout) {
     MutexLock lock(mutex_);
-    if (!away_ && offset == static_cast<std::int64_t>(records_.size())) {
+    if (!away_ && offset == end_) {
       // Short, so that a registry that stops is not waited for.
       changed_.WaitFor(mutex_, std::min(timeout, std::chrono::milliseconds(5)));
     }
     if (away_) return Unavailable("the broker is away");
     LogChunk chunk;
-    chunk.records.assign(records_.begin() + offset, records_.end());
-    chunk.end = static_cast<std::int64_t>(records_.size());
+    const auto from = std::lower_bound(
+        records_.begin(), records_.end(), offset,
+        [](const LogRecord& record, std::int64_t wanted) { return record.offset < wanted; });
+    chunk.records.assign(from, records_.end());
+    chunk.end = end_;
     return chunk;
   }
 
@@ -65,26 +88,28 @@ class FakeTopic {
   mutable Mutex mutex_;
   CondVar changed_;
   std::vector<LogRecord> records_ ABSL_GUARDED_BY(mutex_);
+  std::int64_t end_ ABSL_GUARDED_BY(mutex_) = 0;
   bool away_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// One registry's view of it. Failures are set from the thread that makes the calls.
+// One registry's view of it. Failures are set while no call is under way.
 class FakeLog final : public RegistryLog {
  public:
   explicit FakeLog(FakeTopic& topic) : topic_(topic) {}
 
   // Runs once, between the decision and the write.
   void BeforeNextAppend(std::function<void()> hook) { hook_ = std::move(hook); }
-  // The next `count` appends are not confirmed; whether they land all the same is `lands`.
+  // The next `count` records are not confirmed; whether they land all the same is `lands`.
   void FailAppends(int count, bool lands) {
     failures_ = count;
     failures_land_ = lands;
   }
-  // What FailAppends kept back arrives now.
+  // From now on each record has one of the fates that a producer can meet, at random.
+  void SetChaos(std::uint32_t seed) { chaos_.emplace(seed); }
+  void EndChaos() { chaos_.reset(); }
+  // What was kept back arrives now.
   void LandLostAppends() {
-    for (NewRecord& record : std::exchange(lost_, {})) {
-      topic_.Append(std::move(record.key), std::move(record.value), std::move(record.notes));
-    }
+    for (NewRecord& record : std::exchange(lost_, {})) Land(std::move(record));
   }
   static void WaitUntilReady(const Registry& registry) {
     while (!registry.Ready().ok()) std::this_thread::yield();
@@ -97,6 +122,8 @@ class FakeLog final : public RegistryLog {
   std::vector<absl::StatusOr<std::int64_t>> Append(std::vector<NewRecord> records,
                                                    std::chrono::milliseconds) override {
     if (hook_) std::exchange(hook_, nullptr)();
+    // What a producer still holds goes before what it is given now.
+    if (chaos_) LandLostAppends();
     std::vector<absl::StatusOr<std::int64_t>> landed;
     for (NewRecord& record : records) landed.push_back(Append(std::move(record)));
     return landed;
@@ -109,22 +136,45 @@ class FakeLog final : public RegistryLog {
   std::string ClusterId() const override { return "fake"; }
 
  private:
+  std::int64_t Land(NewRecord record) {
+    return topic_.Append(std::move(record.key), std::move(record.value), std::move(record.notes));
+  }
   absl::StatusOr<std::int64_t> Append(NewRecord record) {
     if (topic_.away()) return Unavailable("the broker is away");
+    if (chaos_) {
+      if (!lost_.empty()) {
+        lost_.push_back(std::move(record));
+        return Unavailable("not confirmed");
+      }
+      switch ((*chaos_)() % 20) {
+        case 0:
+          Land(std::move(record));
+          return Unavailable("not confirmed, and there all the same");
+        case 1:
+          return Unavailable("not confirmed, and not there");
+        case 2:
+          lost_.push_back(std::move(record));
+          return Unavailable("not confirmed yet");
+        default:
+          if ((*chaos_)() % 4 == 0) std::this_thread::yield();
+          return Land(std::move(record));
+      }
+    }
     if (failures_ > 0) {
       --failures_;
       if (failures_land_) {
-        topic_.Append(std::move(record.key), std::move(record.value), std::move(record.notes));
+        Land(std::move(record));
       } else {
         lost_.push_back(std::move(record));
       }
       return Unavailable("not confirmed");
     }
-    return topic_.Append(std::move(record.key), std::move(record.value), std::move(record.notes));
+    return Land(std::move(record));
   }
 
   FakeTopic& topic_;
   std::function<void()> hook_;
+  std::optional<std::mt19937> chaos_;
   int failures_ = 0;
   bool failures_land_ = false;
   std::vector<NewRecord> lost_;
