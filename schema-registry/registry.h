@@ -241,6 +241,15 @@ class Registry {
   // Everything up to here was applied.
   std::int64_t revision() const;
 
+  struct Size {
+    // With the deleted ones.
+    std::size_t subjects = 0;
+    std::size_t schemas = 0;
+    // Keys that wait for their tombstone.
+    std::size_t superseded = 0;
+  };
+  Size size() const;
+
   // Attempts of ours that lost their race, since the start.
   std::int64_t collisions() const { return collisions_.load(std::memory_order_relaxed); }
   // Records of the topic that were not understood, since the start.

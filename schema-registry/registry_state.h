@@ -144,6 +144,7 @@ class RegistryState {
   // --- housekeeping -----------------------------------------------------------------------------
   const ChangeHistory& history() const { return history_; }
   SupersededKeys& superseded() { return superseded_; }
+  const SupersededKeys& superseded() const { return superseded_; }
   // Versions that another registry deleted for good: compaction will forget them, and their ids
   // with them, unless a record of ours says so.
   struct Forgettable {

@@ -128,10 +128,10 @@ TEST_F(RegistryTest, IncompatibleSchemaIsRefusedWithEachFinding) {
   const auto refused = replica.Register("s", kAlertBroken);
   ASSERT_THAT(refused,
               StatusIs(absl::StatusCode::kFailedPrecondition,
-                       "the schema is not compatible (BACKWARD) with version 1 of subject 's':\n"
-                       "FIELD_SCALAR_KIND_CHANGED at #/Alert/source: source (number 1) was string "
-                       "and is int64: the two are written differently, so the old data would be "
-                       "misread; keep the type, or add a new field with a new number"));
+                       AllOf(HasSubstr("the schema is not compatible (BACKWARD) with version 1 of "
+                                       "subject 's':\nFIELD_SCALAR_KIND_CHANGED at "
+                                       "#/Alert/source: source (number 1) was string and is int64"),
+                             HasSubstr("; to mend it, "))));
   EXPECT_EQ(CodeOf(refused.status()), ErrorCode::kIncompatible);
   EXPECT_THAT(replica.registry->Versions("s"), IsOkAndHolds(ElementsAre(1)));
 }

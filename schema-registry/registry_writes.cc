@@ -22,6 +22,8 @@ std::string Explain(std::string_view subject, const CompatibilityVerdict& verdic
   for (const schema::Finding& finding : verdict.findings) {
     text += Concat("\n", schema::KindName(finding.kind), " at ", finding.path, ": ",
                    finding.description);
+    if (!finding.consequence.empty()) text += Concat("; ", finding.consequence);
+    if (!finding.repair.empty()) text += Concat("; to mend it, ", finding.repair);
   }
   return text;
 }
