@@ -141,8 +141,10 @@ class KafkaLog final : public RegistryLog {
     return error.status;
   }
 
-  // Until lib/kafka tells the cluster's own id, its address has to do.
-  std::string ClusterId() const override { return options_.connection.bootstrap_servers; }
+  std::string ClusterId() const override {
+    MutexLock lock(mutex_);
+    return cluster_id_;
+  }
 
  private:
   kafka::OutgoingRecord ToKafka(NewRecord record) const {
@@ -198,6 +200,10 @@ class KafkaLog final : public RegistryLog {
                  ", so Kafka would delete schemas after a while; set cleanup.policy=compact on it "
                  "and start the registry again"));
     }
+    if (const auto id = admin_->ClusterId(kAdminTimeout); id.ok()) {
+      MutexLock lock(mutex_);
+      cluster_id_ = *id;
+    }
     return consumer_->Assign({{where_, 0}});
   }
 
@@ -211,6 +217,8 @@ class KafkaLog final : public RegistryLog {
   const std::unique_ptr<kafka::Producer> producer_;
   // Set by the polling thread, read by all.
   std::atomic<bool> opened_{false};
+  mutable Mutex mutex_;
+  std::string cluster_id_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -129,6 +129,41 @@ TEST(KafkaLog, EveryReplicaReadsWhatAnyHasAcknowledged) {
   }
 }
 
+TEST(KafkaLog, ManyWritersShareRoundTrips) {
+  const std::string topic = kafka::testing::UniqueName("schemas");
+  constexpr int kWriters = 100;
+  constexpr int kEach = 20;
+  std::set<std::int32_t> ids;
+  {
+    Replica replica(topic, 1);
+    Mutex mutex;
+    std::vector<std::thread> writers;
+    const auto begin = std::chrono::steady_clock::now();
+    for (int writer = 0; writer < kWriters; ++writer) {
+      writers.emplace_back([&, writer] {
+        for (int i = 0; i < kEach; ++i) {
+          const auto version = replica->Register({"ann", ""}, Concat("subject-", writer, "-", i),
+                                                 DraftWithField(writer * kEach + i + 1));
+          ASSERT_THAT(version, IsOk());
+          EXPECT_EQ(version->version, 1);
+          MutexLock lock(mutex);
+          ids.insert(version->schema->id.value());
+        }
+      });
+    }
+    for (std::thread& writer : writers) writer.join();
+    const auto took =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
+    RecordProperty("registrations_ms", static_cast<int>(took.count()));
+    EXPECT_EQ(replica->collisions(), 0) << "nobody else writes";
+  }
+  EXPECT_THAT(ids, SizeIs(kWriters * kEach));
+  EXPECT_EQ(*ids.rbegin(), kWriters * kEach) << "an id was left out";
+  Replica restarted(topic, 2);
+  EXPECT_EQ(restarted->size().schemas, std::size_t{kWriters * kEach});
+  EXPECT_EQ(restarted->GetVersion("subject-7-7", 1)->registered_by, "ann");
+}
+
 // Polls until the log says something other than that the broker is slow to answer.
 absl::Status FirstWord(RegistryLog& log) {
   for (;;) {

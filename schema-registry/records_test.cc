@@ -47,12 +47,11 @@ TEST(Records, ValuesRoundTrip) {
   value.rule_set = R"({"domainRules":[]})";
   value.text = "text";
   const std::string json = EncodeSchemaValue(value);
-  EXPECT_EQ(json,
-            R"({"subject":"s","version":2,"id":5,"md5":"AAAAAAAAAAAAAAAAAAAAAQ==",)"
-            R"("schemaType":"PROTOBUF","references":)"
-            R"([{"name":"a.proto","subject":"a","version":1}],)"
-            R"("metadata":{"properties":{"owner":"ann"}},"ruleSet":{"domainRules":[]},)"
-            R"("schema":"text","deleted":false})");
+  EXPECT_EQ(json, R"({"subject":"s","version":2,"id":5,"md5":"AAAAAAAAAAAAAAAAAAAAAQ==",)"
+                  R"("schemaType":"PROTOBUF","references":)"
+                  R"([{"name":"a.proto","subject":"a","version":1}],)"
+                  R"("metadata":{"properties":{"owner":"ann"}},"ruleSet":{"domainRules":[]},)"
+                  R"("schema":"text","deleted":false})");
   const auto again = DecodeSchemaValue(json);
   ASSERT_THAT(again, IsOk());
   EXPECT_EQ(again->metadata, value.metadata);
@@ -83,9 +82,8 @@ TEST(Records, SettingsRoundTrip) {
   config.compatibility_group = "major";
   config.default_metadata = R"({"properties":{"a":"b"}})";
   const std::string json = EncodeConfigValue("s", config);
-  EXPECT_EQ(json,
-            R"({"subject":"s","alias":"other","normalize":true,"compatibilityLevel":"FULL",)"
-            R"("compatibilityGroup":"major","defaultMetadata":{"properties":{"a":"b"}}})");
+  EXPECT_EQ(json, R"({"subject":"s","alias":"other","normalize":true,"compatibilityLevel":"FULL",)"
+                  R"("compatibilityGroup":"major","defaultMetadata":{"properties":{"a":"b"}}})");
   EXPECT_THAT(DecodeConfigValue(json), IsOkAndHolds(config));
   EXPECT_EQ(EncodeConfigValue(std::nullopt, {}), "{}");
   EXPECT_THAT(DecodeConfigValue("{}"), IsOkAndHolds(SubjectConfig()));

@@ -379,6 +379,9 @@ class Registry {
                                     const Actor& actor);
   static PlannedRecord ModeRecord(const std::string& name, std::optional<Mode> mode,
                                   const Actor& actor);
+  // At most kMaxRecordsOfOne versions, where it is for good.
+  absl::StatusOr<std::vector<std::int32_t>> DeleteSome(const Actor& actor, std::string_view subject,
+                                                       bool permanent);
   // That deletes the version.
   static PlannedRecord VersionRecord(const SchemaVersion& version, bool permanent,
                                      const Actor& actor);

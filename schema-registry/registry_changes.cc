@@ -152,6 +152,21 @@ Registry::PlannedRecord Registry::VersionRecord(const SchemaVersion& version, bo
 absl::StatusOr<std::vector<std::int32_t>> Registry::DeleteSubject(const Actor& actor,
                                                                   std::string_view subject,
                                                                   bool permanent) {
+  std::vector<std::int32_t> all;
+  for (;;) {
+    auto versions = DeleteSome(actor, subject, permanent);
+    // What came after the last full round.
+    if (!versions.ok() && !all.empty()) break;
+    TOCSIN_RETURN_IF_ERROR(versions.status());
+    all.insert(all.end(), versions->begin(), versions->end());
+    if (!permanent || versions->size() < kMaxRecordsOfOne) break;
+  }
+  return all;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> Registry::DeleteSome(const Actor& actor,
+                                                               std::string_view subject,
+                                                               bool permanent) {
   std::vector<std::int32_t> versions;
   const absl::Status status =
       WriteAlone([&](const RegistryState& state) -> absl::StatusOr<Records> {

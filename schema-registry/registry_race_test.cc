@@ -160,9 +160,8 @@ void ExpectNothingGivenTwice(const std::vector<LogRecord>& records) {
     EXPECT_EQ(version->second, value->id.value())
         << value->subject << "/" << value->version << " was given twice";
     if (value->gone()) continue;
-    const auto [id, new_id] =
-        text_of_id.emplace(std::pair(NameInRecord(value->subject).context, value->id.value()),
-                           value->text);
+    const auto [id, new_id] = text_of_id.emplace(
+        std::pair(NameInRecord(value->subject).context, value->id.value()), value->text);
     EXPECT_EQ(id->second, value->text) << "id " << value->id.value() << " was given twice";
   }
 }
@@ -262,8 +261,9 @@ TEST_P(RaceTest, CompactionAndRestartChangeNothing) {
   FakeLog::WaitUntilReady(*replica.registry);
   for (const std::string& subject : kSubjects) {
     const auto version = replica.registry->Register(
-        {}, subject, DraftOf(Concat("syntax='proto3'; message M { int32 common = 1; int32 new",
-                                    subject.size(), " = 900; }")));
+        {}, subject,
+        DraftOf(Concat("syntax='proto3'; message M { int32 common = 1; int32 new", subject.size(),
+                       " = 900; }")));
     ASSERT_THAT(version, IsOk());
     EXPECT_GE(version->version, whole.NextVersion(subject)) << "a version was given again";
   }

@@ -140,9 +140,8 @@ TEST_F(RegistryTest, LevelsOfSubjectAndGlobal) {
   Replica replica(topic_);
   Registry& registry = *replica.registry;
   EXPECT_THAT(LevelOf(registry, std::nullopt), IsOkAndHolds(schema::CompatibilityLevel::kBackward));
-  EXPECT_THAT(
-      LevelOf(registry, "s", false),
-      StatusIs(absl::StatusCode::kNotFound, HasSubstr("no configuration of its own")));
+  EXPECT_THAT(LevelOf(registry, "s", false),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("no configuration of its own")));
   ASSERT_THAT(SetLevel(registry, "s", schema::CompatibilityLevel::kNone), IsOk());
   EXPECT_THAT(LevelOf(registry, "s", false), IsOkAndHolds(schema::CompatibilityLevel::kNone));
   ASSERT_THAT(replica.Register("s", kAlert), IsOk());
@@ -465,7 +464,8 @@ TEST_F(RegistryTest, RecordsOfAnotherRegistryCountWhereverTheyStand) {
                 R"({"compatibilityLevel":"NONE"})");
   topic_.Append("not json", "x");
   Replica replica(topic_);
-  EXPECT_THAT(LevelOf(*replica.registry, std::nullopt), IsOkAndHolds(schema::CompatibilityLevel::kNone));
+  EXPECT_THAT(LevelOf(*replica.registry, std::nullopt),
+              IsOkAndHolds(schema::CompatibilityLevel::kNone));
   const auto avro = replica.registry->GetSchema(SchemaId(40));
   ASSERT_THAT(avro, IsOk());
   EXPECT_EQ(avro->schema->type, "AVRO");
@@ -497,7 +497,8 @@ TEST_F(RegistryTest, DeletionsOfAnotherRegistry) {
                 R"({"subject":"s","version":2})");
   EXPECT_THAT(replica.registry->Versions("s"), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(replica.registry->Subjects({}), IsOkAndHolds(IsEmpty()));
-  EXPECT_THAT(replica.registry->Subjects({.deleted = Deleted::kInclude}), IsOkAndHolds(ElementsAre("s")));
+  EXPECT_THAT(replica.registry->Subjects({.deleted = Deleted::kInclude}),
+              IsOkAndHolds(ElementsAre("s")));
   const auto next = replica.Register("s", "syntax='proto3'; message Other {}");
   ASSERT_THAT(next, IsOk());
   EXPECT_EQ(next->version, 3);

@@ -16,6 +16,7 @@
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics.h"
 #include "lib/telemetry/trace.h"
+#include "schema-registry/kafka_audit.h"
 #include "schema-registry/kafka_log.h"
 #include "schema-registry/registry.h"
 #include "schema-registry/registry_service.h"
@@ -61,25 +62,16 @@ void QuietProtobuf() {
       });
 }
 
-// Changes as lines of the log.
-class LoggedAudit final : public AuditLog {
- public:
-  void Record(AuditEntry entry) override {
-    telemetry::LogInfo("the registry was asked for a change", {{"actor", entry.actor.name},
-                                                               {"action", entry.action},
-                                                               {"target", entry.target},
-                                                               {"outcome", entry.outcome}});
-  }
-};
-
 class SchemaRegistry final : public process::Component {
  public:
-  SchemaRegistry(std::unique_ptr<RegistryLog> log, std::unique_ptr<auth::TokenVerifier> verifier,
-                 RegistryOptions options, const std::string& rest_listen, process::Runtime& runtime)
+  SchemaRegistry(std::unique_ptr<RegistryLog> log, std::unique_ptr<KafkaAudit> audit,
+                 std::unique_ptr<auth::TokenVerifier> verifier, RegistryOptions options,
+                 const std::string& rest_listen, process::Runtime& runtime)
       : runtime_(runtime),
         log_(std::move(log)),
+        audit_(std::move(audit)),
         verifier_(std::move(verifier)),
-        registry_(*log_, audit_, runtime.clock(), options),
+        registry_(*log_, *audit_, runtime.clock(), options),
         service_(registry_),
         rest_(registry_,
               [this](std::string_view token) {
@@ -96,6 +88,7 @@ class SchemaRegistry final : public process::Component {
     TOCSIN_RETURN_IF_ERROR(Annotate(server_.Start(), "rest.listen"));
     telemetry::LogInfo("REST interface listens", {{"port", server_.port()}});
     registry_.Start([this](const absl::Status& status) { StatusChanged(status); });
+    audit_->Start(registry_);
     return absl::OkStatus();
   }
 
@@ -103,6 +96,7 @@ class SchemaRegistry final : public process::Component {
     const auto left =
         std::chrono::duration_cast<milliseconds>(deadline - runtime_.clock().SteadyNow());
     server_.Stop(std::max(left / 2, milliseconds(0)));
+    audit_->Stop();
     registry_.Stop();
     return absl::OkStatus();
   }
@@ -120,7 +114,8 @@ class SchemaRegistry final : public process::Component {
     http::BufferedOptions buffered;
     // A text in JSON may be twice as long, and brings its references.
     buffered.max_body = 2 * options.limits.max_text_bytes + (std::size_t{1} << 20);
-    buffered.worker_threads = 8;
+    // Each write waits for the log, and those that wait at one time share a round trip.
+    buffered.worker_threads = 128;
     return buffered;
   }
 
@@ -152,11 +147,24 @@ class SchemaRegistry final : public process::Component {
 
   process::Runtime& runtime_;
   const std::unique_ptr<RegistryLog> log_;
+  const std::unique_ptr<KafkaAudit> audit_;
   const std::unique_ptr<auth::TokenVerifier> verifier_;
-  LoggedAudit audit_;
   Registry registry_;
   RegistryService service_;
   RestApi rest_;
+  const telemetry::Gauge subjects_ =
+      telemetry::GetGauge("tocsin_schema_registry_subjects", "Subjects, with the deleted ones.");
+  const telemetry::Gauge schemas_ = telemetry::GetGauge(
+      "tocsin_schema_registry_schemas", "Schemas that have an id, over all contexts.");
+  const telemetry::Gauge superseded_ = telemetry::GetGauge(
+      "tocsin_schema_registry_superseded_keys",
+      "Keys of the topic that wait for the tombstone that lets compaction remove them.");
+  const telemetry::Collector sizes_{[this] {
+    const Registry::Size size = registry_.size();
+    subjects_.Set(static_cast<double>(size.subjects));
+    schemas_.Set(static_cast<double>(size.schemas));
+    superseded_.Set(static_cast<double>(size.superseded));
+  }};
   const telemetry::Histogram duration_ = telemetry::GetHistogram(
       "tocsin_schema_registry_rest_seconds", "Time to answer a request of the REST interface.");
   http::Server server_;
@@ -182,8 +190,18 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(
   topic.may_create = !config.topic_must_exist();
   topic.write_timeout = options.write_timeout;
   TOCSIN_ASSIGN_OR_RETURN(auto log, MakeKafkaLog(std::move(topic)));
+  KafkaAuditOptions auditing;
+  auditing.connection.bootstrap_servers = config.kafka().bootstrap_servers();
+  auditing.connection.client_id = "tocsin-schema-registry-audit";
+  if (!config.audit_topic().empty()) auditing.topic = config.audit_topic();
+  auditing.may_create = !config.topic_must_exist();
+  if (config.kafka().replication_factor() > 0) {
+    auditing.replication_factor = config.kafka().replication_factor();
+  }
+  auditing.node = options.node;
+  TOCSIN_ASSIGN_OR_RETURN(auto audit, MakeKafkaAudit(std::move(auditing)));
   auto registry = std::make_unique<SchemaRegistry>(
-      std::move(log), std::move(verifier), options,
+      std::move(log), std::move(audit), std::move(verifier), options,
       config.rest().listen().empty() ? "127.0.0.1:8081" : config.rest().listen(), runtime);
   TOCSIN_RETURN_IF_ERROR(registry->Start());
   return registry;

@@ -43,6 +43,9 @@ class Admin {
   // OK when a broker answers: for readiness.
   virtual absl::Status Probe(std::chrono::milliseconds timeout) = 0;
 
+  // The name that the cluster gave itself when it was made.
+  virtual absl::StatusOr<std::string> ClusterId(std::chrono::milliseconds timeout) = 0;
+
   // Creates those that do not exist and returns when each has a leader. A topic that exists is left
   // as it is, whatever its shape (compare with DescribeTopics). INVALID_ARGUMENT names the topic
   // and says why the broker refused it.

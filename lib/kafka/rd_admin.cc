@@ -43,6 +43,14 @@ class RdAdmin final : public Admin {
     return internal::ProbeCluster(handle_, timeout);
   }
 
+  absl::StatusOr<std::string> ClusterId(milliseconds timeout) override {
+    char* const id = rd_kafka_clusterid(handle_, static_cast<int>(timeout.count()));
+    if (id == nullptr) return Unavailable("the cluster did not tell its id in time");
+    std::string copy(id);
+    rd_kafka_mem_free(handle_, id);
+    return copy;
+  }
+
   absl::Status CreateTopics(const std::vector<TopicSpec>& topics, milliseconds timeout) override {
     if (topics.empty()) return absl::OkStatus();
     const SteadyTime deadline = Clock::Real().SteadyNow() + timeout;

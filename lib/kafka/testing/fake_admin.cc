@@ -20,6 +20,7 @@ class FakeAdmin final : public Admin {
     MutexLock lock(state_->mutex);
     return state_->TakeStatus(Step::kProbe);
   }
+  absl::StatusOr<std::string> ClusterId(milliseconds) override { return std::string("fake"); }
 
   absl::Status CreateTopics(const std::vector<TopicSpec>& topics, milliseconds) override {
     MutexLock lock(state_->mutex);
