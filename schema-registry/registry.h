@@ -6,10 +6,10 @@
 // So ids and versions are never given twice, whichever replicas write at the same time, and every
 // decision (compatibility too) holds for exactly the state that the record found.
 //
-// What never changes (the schema of an id) is answered from memory. Whatever can change, and whatever is missing, is answered after reading to the end of the topic: every
-// replica sees what any replica has acknowledged. While the topic cannot be read, what is there is
-// still answered, as of the last time it could; what is not there is UNAVAILABLE and never "not
-// found".
+// What never changes (the schema of an id) is answered from memory. Whatever can change, and
+// whatever is missing, is answered after reading to the end of the topic: every replica sees what
+// any replica has acknowledged. While the topic cannot be read, what is there is still answered, as
+// of the last time it could; what is not there is UNAVAILABLE and never "not found".
 #pragma once
 
 #include <atomic>
