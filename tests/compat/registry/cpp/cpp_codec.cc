@@ -74,7 +74,8 @@ int HttpStatusOf(const absl::Status& status) {
 
 std::vector<SchemaReference> ReferencesOf(const Json& request) {
   std::vector<SchemaReference> references;
-  for (const Json& reference : request.value("references", Json::array())) {
+  const Json given = request.value("references", Json::array());
+  for (const Json& reference : given) {
     references.push_back({reference.at("name"), reference.at("subject"), reference.at("version")});
   }
   return references;
@@ -167,7 +168,8 @@ class Codec {
     TOCSIN_ASSIGN_OR_RETURN(const std::string bytes,
                             HexDecode(request.at("value").get<std::string>()));
     kafka::Headers headers;
-    for (const auto& [name, value] : request.value("headers", Json::object()).items()) {
+    const Json given = request.value("headers", Json::object());
+    for (const auto& [name, value] : given.items()) {
       TOCSIN_ASSIGN_OR_RETURN(const std::string header, HexDecode(value.get<std::string>()));
       headers.Set(name, header);
     }
