@@ -45,8 +45,7 @@ class ClientsTest(unittest.TestCase):
 
     @classmethod
     def start(cls, name, token=None):
-        return cls.enterClassContext(Client(name, cls.system.replicas[0].url, token or cls.token, cls.system.kafka,
-                                            cls.system.folder))
+        return cls.enterClassContext(Client(name, cls.system, token or cls.token))
 
     def for_each(self, check):
         """check(short name, client) for every client that has what it asks for; at least one must."""
