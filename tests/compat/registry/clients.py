@@ -61,10 +61,14 @@ def descriptors(folder):
 class Client:
     """One running client. Use as a context manager."""
 
-    def __init__(self, name, url, token, kafka, folder):
+    def __init__(self, name, system, token):
         self.name = name
-        environment = dict(os.environ, COMPAT_URL=url, COMPAT_TOKEN=token, COMPAT_KAFKA=kafka,
-                           COMPAT_PROTOS=str(HERE / "proto"), COMPAT_DESCRIPTORS=str(descriptors(folder)), PYTHONDONTWRITEBYTECODE="1")
+        replica, mesh = system.replicas[0], system.credentials
+        environment = dict(os.environ, COMPAT_URL=replica.url, COMPAT_TOKEN=token, COMPAT_KAFKA=system.kafka,
+                           COMPAT_PROTOS=str(HERE / "proto"), COMPAT_DESCRIPTORS=str(descriptors(system.folder)),
+                           COMPAT_GRPC=replica.grpc, COMPAT_CERTIFICATE=str(mesh.certificate),
+                           COMPAT_KEY=str(mesh.certificate_key), COMPAT_CA=str(mesh.certificate),
+                           PYTHONDONTWRITEBYTECODE="1")
         self.process = subprocess.Popen([str(part) for part in PROGRAMS[name][0]], env=environment, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
