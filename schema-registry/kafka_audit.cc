@@ -50,15 +50,21 @@ class OwnClient final : public events::RegistryClient {
   absl::StatusOr<events::FetchedSchema> ById(schema::SchemaId) override {
     return Internal("the audit log reads no schemas");
   }
+  absl::StatusOr<events::FetchedSchema> ByGuid(const schema::SchemaGuid&) override {
+    return Internal("the audit log reads no schemas");
+  }
   absl::StatusOr<events::FetchedSchema> Latest(std::string_view) override {
     return Internal("the audit log reads no schemas");
   }
-  absl::StatusOr<events::RegisteredVersion> Register(
-      std::string_view subject, std::string_view text,
-      const std::vector<events::SchemaReference>& references) override {
+  absl::StatusOr<events::RegisteredVersion> Lookup(std::string_view,
+                                                   const events::SchemaDraft&) override {
+    return Internal("the audit log looks no schemas up");
+  }
+  absl::StatusOr<events::RegisteredVersion> Register(std::string_view subject,
+                                                     const events::SchemaDraft& given) override {
     Draft draft;
-    draft.text = text;
-    for (const events::SchemaReference& reference : references) {
+    draft.text = given.text;
+    for (const events::SchemaReference& reference : given.references) {
       draft.references.push_back({reference.name, reference.subject, reference.version});
     }
     // What is there is found in every mode.
@@ -67,7 +73,7 @@ class OwnClient final : public events::RegistryClient {
       version = registry_.Register({"schema-registry", ""}, subject, draft);
     }
     if (!version.ok()) return version.status();
-    return events::RegisteredVersion{version->schema->id, version->version};
+    return events::RegisteredVersion{version->schema->id, version->version, version->schema->guid};
   }
 
  private:
