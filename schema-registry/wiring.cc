@@ -21,6 +21,7 @@
 #include "schema-registry/registry.h"
 #include "schema-registry/registry_service.h"
 #include "schema-registry/rest/rest_api.h"
+#include "schema-registry/subject_access.h"
 
 namespace tocsin::registry {
 namespace {
@@ -65,14 +66,15 @@ void QuietProtobuf() {
 class SchemaRegistry final : public process::Component {
  public:
   SchemaRegistry(std::unique_ptr<RegistryLog> log, std::unique_ptr<KafkaAudit> audit,
-                 std::unique_ptr<auth::TokenVerifier> verifier, RegistryOptions options,
-                 const std::string& rest_listen, process::Runtime& runtime)
+                 std::unique_ptr<auth::TokenVerifier> verifier, SubjectAccess access,
+                 RegistryOptions options, const std::string& rest_listen, process::Runtime& runtime)
       : runtime_(runtime),
         log_(std::move(log)),
         audit_(std::move(audit)),
         verifier_(std::move(verifier)),
         registry_(*log_, *audit_, runtime.clock(), options),
-        service_(registry_),
+        access_(std::move(access)),
+        service_(registry_, access_, runtime.clock()),
         rest_(registry_,
               [this](std::string_view token) {
                 return verifier_->Verify(token, runtime_.clock().Now());
@@ -83,7 +85,8 @@ class SchemaRegistry final : public process::Component {
                                    BufferedOptions(options))) {}
 
   absl::Status Start() {
-    runtime_.server().AddService<tocsin::schema::v1::SchemaRegistryService>(service_);
+    runtime_.server().AddService<tocsin::schema::v1::SchemaRegistryService>(
+        service_, {std::string(RegistryService::kCallbackMethod)});
     runtime_.readiness().Declare("kafka", "the topic of the schemas has not been read yet");
     TOCSIN_RETURN_IF_ERROR(Annotate(server_.Start(), "rest.listen"));
     telemetry::LogInfo("REST interface listens", {{"port", server_.port()}});
@@ -91,6 +94,8 @@ class SchemaRegistry final : public process::Component {
     audit_->Start(registry_);
     return absl::OkStatus();
   }
+
+  void Drain() override { service_.Drain(); }
 
   absl::Status Stop(SteadyTime deadline) override {
     const auto left =
@@ -150,6 +155,7 @@ class SchemaRegistry final : public process::Component {
   const std::unique_ptr<KafkaAudit> audit_;
   const std::unique_ptr<auth::TokenVerifier> verifier_;
   Registry registry_;
+  const SubjectAccess access_;
   RegistryService service_;
   RestApi rest_;
   const telemetry::Gauge subjects_ =
@@ -180,6 +186,7 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(
   QuietProtobuf();
   TOCSIN_ASSIGN_OR_RETURN(const RegistryOptions options, OptionsOf(config));
   TOCSIN_ASSIGN_OR_RETURN(auto verifier, auth::TokenVerifier::Create(runtime.config().auth()));
+  TOCSIN_ASSIGN_OR_RETURN(SubjectAccess access, SubjectAccess::Create(config.subject_access()));
   KafkaLogOptions topic;
   topic.connection.bootstrap_servers = config.kafka().bootstrap_servers();
   topic.connection.client_id = "tocsin-schema-registry";
@@ -201,7 +208,7 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(
   auditing.node = options.node;
   TOCSIN_ASSIGN_OR_RETURN(auto audit, MakeKafkaAudit(std::move(auditing)));
   auto registry = std::make_unique<SchemaRegistry>(
-      std::move(log), std::move(audit), std::move(verifier), options,
+      std::move(log), std::move(audit), std::move(verifier), std::move(access), options,
       config.rest().listen().empty() ? "127.0.0.1:8081" : config.rest().listen(), runtime);
   TOCSIN_RETURN_IF_ERROR(registry->Start());
   return registry;

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -72,8 +73,13 @@ struct Access {
   AccessTable table;
   std::unique_ptr<Authenticator> authenticator;
   std::chrono::milliseconds default_deadline{0};
-  // Handlers of these run on threads of gRPC that change between callbacks.
-  std::set<std::string, std::less<>> callback_services;
+  // Handlers of these run on threads of gRPC that change between callbacks: services, and single
+  // methods ("service/method").
+  std::set<std::string, std::less<>> callbacks;
+
+  bool IsCallback(std::string_view method) const {
+    return callbacks.contains(method.substr(0, method.find('/'))) || callbacks.contains(method);
+  }
 };
 
 // Below all services, in gRPC's own filter: what it refuses never becomes a call.
@@ -173,8 +179,7 @@ class CallInterceptor final : public grpc_experimental::Interceptor {
       }
     }
     // A synchronous handler runs on this thread, to its end.
-    if (span_ && !access_->callback_services.contains(
-                     std::string_view(method_).substr(0, method_.find('/')))) {
+    if (span_ && !access_->IsCallback(method_)) {
       thread_ = std::this_thread::get_id();
       current_.emplace(*span_);
     }
@@ -281,7 +286,12 @@ struct Server::State {
   explicit State(ServerOptions o) : options(std::move(o)), health_service(health) {}
 
   ServerOptions options;
-  std::vector<std::pair<std::string, grpc::Service*>> services;
+  struct Registered {
+    std::string name;
+    grpc::Service* service = nullptr;
+    std::vector<std::string> callback_methods;
+  };
+  std::vector<Registered> services;
   HealthBoard health;
   HealthService health_service;
   std::optional<Reflection> reflection;
@@ -298,8 +308,9 @@ Server::Server(ServerOptions options) : state_(std::make_unique<State>(std::move
 
 Server::~Server() { Stop(std::chrono::steady_clock::now() + std::chrono::seconds(1)); }
 
-void Server::AddService(std::string_view full_name, grpc::Service& service) {
-  state_->services.emplace_back(full_name, &service);
+void Server::AddService(std::string_view full_name, grpc::Service& service,
+                        std::vector<std::string> callback_methods) {
+  state_->services.push_back({std::string(full_name), &service, std::move(callback_methods)});
 }
 
 absl::Status Server::Start() {
@@ -309,10 +320,13 @@ absl::Status Server::Start() {
 
   std::vector<std::string> names;
   auto access = std::make_shared<Access>();
-  for (const auto& [name, service] : state.services) {
+  for (const auto& [name, service, callback_methods] : state.services) {
     names.push_back(name);
     state.health.Add(name);
-    if (service->has_callback_methods()) access->callback_services.insert(name);
+    for (const std::string& method : callback_methods) {
+      access->callbacks.insert(Concat(name, "/", method));
+    }
+    if (callback_methods.empty() && service->has_callback_methods()) access->callbacks.insert(name);
   }
   for (const char* name : {grpc::health::v1::Health::service_full_name(),
                            grpc::reflection::v1::ServerReflection::service_full_name(),
@@ -335,7 +349,7 @@ absl::Status Server::Start() {
 
   grpc::ServerBuilder builder;
   builder.AddListeningPort(state.options.listen, credentials, &state.port);
-  for (const auto& [name, service] : state.services) builder.RegisterService(service);
+  for (const auto& each : state.services) builder.RegisterService(each.service);
   builder.RegisterService(&state.health_service);
   builder.RegisterService(&*state.reflection_service);
   builder.RegisterService(&*state.reflection_alpha_service);

@@ -12,6 +12,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -54,9 +56,12 @@ class Server {
 
   // Before Start. `service` must outlive Stop. Synchronous and callback services both work.
   //   server.AddService<ingest::v1::IngestService>(service);
+  // `callback_methods`: of a service that has them beside synchronous ones, which gRPC does not
+  // tell apart; the others keep their span as their thread's current one.
   template <typename Contract>
-  void AddService(typename Contract::Service& service) {
-    AddService(Contract::service_full_name(), service);
+  void AddService(typename Contract::Service& service,
+                  std::vector<std::string> callback_methods = {}) {
+    AddService(Contract::service_full_name(), service, std::move(callback_methods));
   }
 
   // Listens; health says NOT_SERVING until told otherwise. INVALID_ARGUMENT: options, naming the
@@ -76,7 +81,8 @@ class Server {
   void Stop(SteadyTime deadline);
 
  private:
-  void AddService(std::string_view full_name, grpc::Service& service);
+  void AddService(std::string_view full_name, grpc::Service& service,
+                  std::vector<std::string> callback_methods);
 
   struct State;
   std::unique_ptr<State> state_;
