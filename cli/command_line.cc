@@ -239,7 +239,7 @@ void AddFindings(CLI::App& app, Choice& choice) {
   AddListFlags(list_notifications, choice);
 }
 
-void AddRulesAndSchemas(CLI::App& app, Choice& choice) {
+void AddRules(CLI::App& app, Choice& choice) {
   CLI::App* const rules = Group(app, "rules", "What the system looks for");
   CLI::App* const apply =
       Command(rules, "apply", "Make rules run",
@@ -259,24 +259,106 @@ void AddRulesAndSchemas(CLI::App& app, Choice& choice) {
       Command(rules, "delete", "Stop a rule", {"tocsin rules delete repeat-location"}, choice,
               [&](const Session& session) { return DeleteRule(session, choice.rules); });
   remove->add_option("id", choice.rules.id, "The rule's id")->required();
+}
 
+void AddSchemaReads(CLI::App* schema, Choice& choice) {
+  constexpr std::int64_t kLargest = std::numeric_limits<int>::max();
+  CLI::App* const list = Command(
+      schema, "ls", "List subjects with their latest version",
+      {"tocsin schema ls", "tocsin schema ls orders- --deleted",
+       "tocsin schema ls --all-contexts -o json"},
+      choice, [&](const Session& session) { return ListSchemas(session, choice.schema_list); });
+  list->alias("list");
+  list->add_option("prefix", choice.schema_list.prefix, "Of the subject: orders-, :.eu:");
+  list->add_flag("--deleted", choice.schema_list.deleted, "Soft-deleted versions, too");
+  list->add_flag("--all-contexts", choice.schema_list.all_contexts, "Not the default one alone");
+  list->add_flag("--contexts", choice.schema_list.contexts, "List contexts, not subjects");
+
+  CLI::App* const show = Command(
+      schema, "show", "Print a schema, and say who registered it when",
+      {"tocsin schema show alerts.raw-value", "tocsin schema show alerts.raw-value/3",
+       "tocsin schema show 7 -o json"},
+      choice, [&](const Session& session) { return ShowSchema(session, choice.schema_show); });
+  show->alias("get");
+  show->add_option("what", choice.schema_show.what, "SUBJECT, SUBJECT/VERSION, or an id")
+      ->required();
+  show->add_option("--version", choice.schema_show.version, "Default: the latest")
+      ->check(WholeNumber(1, kLargest));
+  show->add_option("--context", choice.schema_show.context, "Of an id (default: .)");
+  show->add_flag("--deleted", choice.schema_show.deleted, "A soft-deleted version, too");
+
+  CLI::App* const diff = Command(
+      schema, "diff", "Show every difference between two versions, compatible ones, too",
+      {"tocsin schema diff alerts.raw-value", "tocsin schema diff alerts.raw-value 3 5"}, choice,
+      [&](const Session& session) { return DiffSchemas(session, choice.schema_diff); });
+  diff->add_option("subject", choice.schema_diff.subject, "<topic>-value")->required();
+  diff->add_option("from", choice.schema_diff.from, "Default: the version before")
+      ->check(WholeNumber(1, kLargest));
+  diff->add_option("to", choice.schema_diff.to, "Default: the latest")
+      ->check(WholeNumber(1, kLargest));
+
+  CLI::App* const watch = Command(
+      schema, "watch", "Follow every change of schemas, configuration and modes",
+      {"tocsin schema watch", "tocsin schema watch orders- --after 120 -o jsonl"}, choice,
+      [&](const Session& session) { return WatchSchemas(session, choice.schema_watch); },
+      "Begins with the oldest change that is kept. Ctrl-C ends it and says from where to go on.\n"
+      "A lost connection is made again, and nothing is missed or shown twice.");
+  watch->add_option("prefix", choice.schema_watch.prefix, "Of the subject");
+  watch->add_option("--after", choice.schema_watch.after, "Go on behind this revision")
+      ->check(WholeNumber(0));
+  watch->add_option("--count", choice.schema_watch.count, "End after so many changes")
+      ->check(WholeNumber(1));
+}
+
+void AddSchemas(CLI::App& app, Choice& choice) {
   CLI::App* const schema = Group(app, "schema", "The shape of events");
-  CLI::App* const add = Command(
-      schema, "register", "Register a schema, or those of a pack",
-      {"tocsin schema register --subject alerts.raw-value alert.proto",
-       "tocsin schema register --pack public-safety"},
-      choice, [&](const Session& session) { return RegisterSchema(session, choice.schema); });
-  add->add_option("--subject", choice.schema.subject, "<topic>-value");
-  add->add_option("file", choice.schema.file, "The .proto file");
-  add->add_option("--pack", choice.schema.pack, "The schemas of a pack");
-  Command(schema, "list", "List subjects with their latest version", {"tocsin schema list"}, choice,
-          [](const Session& session) { return ListSchemas(session); });
-  CLI::App* const get =
-      Command(schema, "get", "Print a schema", {"tocsin schema get alerts.raw-value --version 1"},
-              choice, [&](const Session& session) { return GetSchema(session, choice.schema); });
-  get->add_option("subject", choice.schema.subject, "<topic>-value")->required();
-  get->add_option("--version", choice.schema.version, "Default: the latest")
-      ->check(WholeNumber(1, std::numeric_limits<int>::max()));
+  CLI::App* const check = Command(
+      schema, "check", "Would the registry take these .proto files? Changes nothing",
+      {"tocsin schema check proto --against git:main",
+       "tocsin schema check alert.proto --subject alerts.raw-value",
+       "tocsin schema check new/alert.proto --against old/alert.proto --level full"},
+      choice, [&](const Session& session) { return CheckSchemas(session, choice.schema_check); },
+      "Works without a registry, unless it is asked to check against one, and by the same rules.\n"
+      "Exit code 1: something breaks.");
+  check->add_option("path", choice.schema_check.path, "A .proto file, or a folder of them")
+      ->required();
+  check->add_option("--against", choice.schema_check.against,
+                    "git:REVISION (default git:HEAD), a file, a folder, or registry");
+  check->add_option("--subject", choice.schema_check.subject,
+                    "Check one file against this subject of the registry");
+  check->add_option("--level", choice.schema_check.level,
+                    "backward (default), forward, full, strict; …-transitive; none");
+  check->add_option("--root", choice.schema_check.root,
+                    "Folder that imports are looked up from (default: the folder, or the file's)");
+
+  CLI::App* const push = Command(
+      schema, "push", "Register .proto files, what is imported first",
+      {"tocsin schema push alert.proto --subject alerts.raw-value",
+       "tocsin schema push proto --dry-run", "tocsin schema push --pack public-safety"},
+      choice, [&](const Session& session) { return PushSchemas(session, choice.schema_push); },
+      "A file without --subject or --as becomes the subject that is named as it is imported.");
+  push->alias("register");
+  push->add_option("path", choice.schema_push.path, "A .proto file, or a folder of them");
+  push->add_option("--subject", choice.schema_push.subject, "<topic>-value, of one file");
+  push->add_option("--as", choice.schema_push.as, "FILE=SUBJECT, for a file or an import");
+  push->add_option("--root", choice.schema_push.root,
+                   "Folder that imports are looked up from (default: the folder, or the file's)");
+  push->add_option("--pack", choice.schema_push.pack, "The schemas of a pack");
+  push->add_flag("--normalize", choice.schema_push.normalize, "Store the normal form");
+  push->add_flag("--dry-run", choice.schema_push.dry_run, "Say what it would do, and do nothing");
+
+  AddSchemaReads(schema, choice);
+
+  CLI::App* const exported = Command(
+      schema, "export", "Write everything in the shapes of Confluent's topic _schemas",
+      {"tocsin schema export --kafka broker:9092 --topic _schemas_for_confluent",
+       "tocsin schema export | kafka-console-producer.sh --topic _schemas --bootstrap-server "
+       "broker:9092 \\\n      --property parse.key=true"},
+      choice, [&](const Session& session) { return ExportSchemas(session, choice.schema_export); },
+      "To standard output: key, tab, value. The topic must not exist yet; it is made, compacted.");
+  exported->add_option("--kafka", choice.schema_export.kafka,
+                       "host:port of brokers (default: the profile's)");
+  exported->add_option("--topic", choice.schema_export.topic, "A new topic to write");
 }
 
 // The deepest command that was recognised.
@@ -321,7 +403,7 @@ std::string Synonym(std::string_view word, const std::vector<std::string>& names
       Meaning{"health", "status"},  Meaning{"send", "publish"},  Meaning{"produce", "publish"},
       Meaning{"import", "replay"},  Meaning{"load", "replay"},   Meaning{"acknowledge", "ack"},
       Meaning{"close", "resolve"},  Meaning{"create", "apply"},  Meaning{"create", "register"},
-      Meaning{"add", "apply"},      Meaning{"add", "register"},  Meaning{"update", "apply"},
+      Meaning{"add", "apply"},      Meaning{"add", "push"},      Meaning{"update", "apply"},
       Meaning{"check", "validate"}, Meaning{"lint", "validate"}, Meaning{"alerts", "incidents"},
       Meaning{"schemas", "schema"}, Meaning{"login", "token"},   Meaning{"auth", "token"}};
   for (const Meaning& meaning : kMeanings) {
@@ -353,7 +435,8 @@ void AddCommands(CLI::App& app, Choice& choice) {
   AddSystem(app, choice);
   AddEvents(app, choice);
   AddFindings(app, choice);
-  AddRulesAndSchemas(app, choice);
+  AddRules(app, choice);
+  AddSchemas(app, choice);
 }
 
 absl::Status ReadTexts(Choice& choice) {

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "cli/commands.h"
+#include "cli/schema/commands.h"
 #include "cli/session.h"
 #include "cli/supervisor/up.h"
 
@@ -30,7 +31,13 @@ struct Choice {
   IncidentFlags incident;
   WatchFlags watch;
   RulesFlags rules;
-  SchemaFlags schema;
+  SchemaListFlags schema_list;
+  SchemaShowFlags schema_show;
+  SchemaPushFlags schema_push;
+  SchemaCheckFlags schema_check;
+  SchemaDiffFlags schema_diff;
+  SchemaWatchFlags schema_watch;
+  SchemaExportFlags schema_export;
   TopicsFlags topics;
   std::function<Outcome(const Session&)> run;
   // The supervisor makes no spans and forks: it must not have telemetry's threads.

@@ -84,16 +84,6 @@ Outcome ValidateRules(const Session& session, const RulesFlags& flags);
 Outcome ListRules(const Session& session);
 Outcome DeleteRule(const Session& session, const RulesFlags& flags);
 
-struct SchemaFlags {
-  std::string subject;
-  std::string file;
-  std::string pack;
-  int version = 0;
-};
-Outcome RegisterSchema(const Session& session, const SchemaFlags& flags);
-Outcome ListSchemas(const Session& session);
-Outcome GetSchema(const Session& session, const SchemaFlags& flags);
-
 struct TopicsFlags {
   std::vector<std::string> packs;
   std::string kafka;

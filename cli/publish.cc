@@ -72,7 +72,7 @@ absl::StatusOr<MessageSchema> SchemaFromPacks(const Session& session, const std:
     }
   }
   return NotFound(Concat("there is no stream '", stream, "'", DidYouMean(stream, topics),
-                         " `tocsin schema list` shows those that have a schema."));
+                         " `tocsin schema ls` shows those that have a schema."));
 }
 
 // The registry's word counts; a token that may publish and not read schemas makes do with the packs

@@ -86,7 +86,7 @@ absl::StatusOr<std::shared_ptr<const BoundStream>> Publisher::Bound(const Stream
   if (!latest.ok()) {
     if (latest.status().code() == absl::StatusCode::kNotFound) {
       return FailedPrecondition(Concat("no schema is registered under ", stream.subject(),
-                                       " yet. Register the pack's: tocsin schema register"));
+                                       " yet. Register the pack's: tocsin schema push"));
     }
     return Unavailable(Concat("the schema ", stream.subject(), " cannot be read (",
                               Message(latest.status()),

@@ -1,4 +1,4 @@
-// rules, schema: what the system looks for, and the shape of what it reads.
+// rules: what the system looks for.
 #include <grpcpp/grpcpp.h>
 
 #include "cli/calls.h"
@@ -10,13 +10,11 @@
 #include "lib/auth/keys.h"
 #include "lib/base/text.h"
 #include "tocsin/correlation/v1/rules.grpc.pb.h"
-#include "tocsin/schema/v1/registry.grpc.pb.h"
 
 namespace tocsin::cli {
 namespace {
 
 using correlation::v1::RuleService;
-using schema::v1::SchemaRegistryService;
 
 // Files named one by one, and those of a pack.
 absl::StatusOr<std::vector<std::string>> RuleFiles(const Session& session,
@@ -106,78 +104,6 @@ Outcome DeleteRule(const Session& session, const RulesFlags& flags) {
                               session, &RuleService::StubInterface::DeleteRule, request))
                              .status());
   Say(Concat("The rule ", flags.id, " no longer runs."));
-  return kExitOk;
-}
-
-Outcome RegisterSchema(const Session& session, const SchemaFlags& flags) {
-  std::vector<std::pair<std::string, std::string>> wanted;  // subject, text
-  if (!flags.pack.empty()) {
-    TOCSIN_ASSIGN_OR_RETURN(const LoadedPack pack, LoadPack(flags.pack, session.packs_dir()));
-    for (const auto& stream : pack.pack.streams()) {
-      TOCSIN_ASSIGN_OR_RETURN(const StreamSchema schema, LoadStreamSchema(pack, stream));
-      wanted.emplace_back(Concat(stream.topic(), "-value"), schema.text);
-    }
-  } else {
-    if (flags.subject.empty() || flags.file.empty()) {
-      return UsageError("name --subject and the .proto FILE, or a pack with --pack");
-    }
-    TOCSIN_ASSIGN_OR_RETURN(std::string text, auth::ReadFile(flags.file));
-    wanted.emplace_back(flags.subject, std::move(text));
-  }
-  ListPrinter printer(session.flags().output, {"SUBJECT", "VERSION", "ID"}, Print);
-  for (const auto& one : wanted) {
-    const std::string& subject = one.first;
-    schema::v1::RegisterSchemaRequest request;
-    request.set_subject(subject);
-    request.set_text(one.second);
-    TOCSIN_ASSIGN_OR_RETURN(
-        const auto response,
-        (Call<SchemaRegistryService, schema::v1::RegisterSchemaResponse>(
-            session, &SchemaRegistryService::StubInterface::RegisterSchema, request)));
-    printer.Row(response.schema(), [&]() -> std::vector<std::string> {
-      return {subject, std::to_string(response.schema().version()),
-              std::to_string(response.schema().id())};
-    });
-  }
-  printer.Finish();
-  return kExitOk;
-}
-
-Outcome ListSchemas(const Session& session) {
-  TOCSIN_ASSIGN_OR_RETURN(const auto subjects,
-                          (Call<SchemaRegistryService, schema::v1::ListSubjectsResponse>(
-                              session, &SchemaRegistryService::StubInterface::ListSubjects,
-                              schema::v1::ListSubjectsRequest())));
-  ListPrinter printer(session.flags().output, {"SUBJECT", "VERSION", "ID"}, Print);
-  for (const std::string& subject : subjects.subjects()) {
-    schema::v1::GetVersionRequest request;
-    request.set_subject(subject);
-    TOCSIN_ASSIGN_OR_RETURN(
-        const auto version,
-        (Call<SchemaRegistryService, schema::v1::GetVersionResponse>(
-            session, &SchemaRegistryService::StubInterface::GetVersion, request)));
-    printer.Row(version.schema(), [&]() -> std::vector<std::string> {
-      return {subject, std::to_string(version.schema().version()),
-              std::to_string(version.schema().id())};
-    });
-  }
-  printer.Finish();
-  return kExitOk;
-}
-
-Outcome GetSchema(const Session& session, const SchemaFlags& flags) {
-  schema::v1::GetVersionRequest request;
-  request.set_subject(flags.subject);
-  request.set_version(flags.version);
-  TOCSIN_ASSIGN_OR_RETURN(
-      const auto response,
-      (Call<SchemaRegistryService, schema::v1::GetVersionResponse>(
-          session, &SchemaRegistryService::StubInterface::GetVersion, request)));
-  if (session.flags().output == OutputForm::kTable) {
-    Print(response.schema().text());
-  } else {
-    Print(Concat(Json(response, session.flags().output == OutputForm::kJson), "\n"));
-  }
   return kExitOk;
 }
 
