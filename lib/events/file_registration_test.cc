@@ -101,6 +101,16 @@ TEST(RegisterFile, ImportsComeFirstAndAreReferredTo) {
   EXPECT_THAT(schema::CompiledSchema::Compile({"m.proto", stored->text}, stored->imports), IsOk());
 }
 
+TEST(RegisterFile, AReferenceIsToTheVersionThatTheProgramWasBuiltWith) {
+  testing::FakeRegistry registry;
+  const auto schema = Compile(Main(), Diamond());
+  ASSERT_THAT(registry.Register("a/left.proto", "an older version", {}), IsOk());
+  ASSERT_THAT(RegisterFile(registry, "t-value", schema->file()), IsOk());
+  ASSERT_THAT(registry.Register("a/left.proto", "a younger version", {}), IsOk());
+  ASSERT_THAT(RegisterFile(registry, "t-value", schema->file()), IsOk());
+  EXPECT_EQ(registry.last_draft().references[0].version, 2);
+}
+
 TEST(RegisterFile, QualifiedSubjectsAndNormalize) {
   testing::FakeRegistry registry;
   const auto schema = Compile(Main(), Diamond());
