@@ -93,10 +93,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       deserializer->Read(tocsin::schema::EncodeFrame(tocsin::schema::SchemaId(1), indexes, bytes));
   Require(by_id.ok());
   Require(by_id->message->GetDescriptor() == read->message->GetDescriptor());
-  Require(by_id->message->ByteSizeLong() == bytes.size());
+  // Not `bytes`: of a repeated enum, Protobuf keeps 64 bits of a packed value that it does not
+  // know, and 32 of one that stands alone, as which it is written.
+  const std::string again = by_id->message->SerializeAsString();
   tocsin::kafka::Headers guid;
   guid.Set(tocsin::schema::kValueSchemaIdHeader, tocsin::schema::EncodeGuidHeader(kGuid, indexes));
-  const auto by_guid = deserializer->Read(bytes, guid);
-  Require(by_guid.ok() && by_guid->message->ByteSizeLong() == bytes.size());
+  const auto by_guid = deserializer->Read(again, guid);
+  Require(by_guid.ok() && by_guid->message->ByteSizeLong() == again.size());
   return 0;
 }

@@ -48,7 +48,6 @@ absl::StatusOr<std::string> TextOf(const FileDescriptor& file,
   }
   google::protobuf::FileDescriptorProto proto;
   file.CopyTo(&proto);
-  file.CopyJsonNameTo(&proto);
   auto text = schema::TextOfSerialized(proto.SerializeAsString(), before);
   if (text.ok()) return text;
   return Annotate(text.status(), Concat("the schema of ", file.name(), " as text"));
