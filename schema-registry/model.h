@@ -146,6 +146,7 @@ enum class ErrorCode : int {
   kIncompatible = 409,
   kUnsupportedMediaType = 415,
   kUnprocessable = 422,
+  kBusy = 503,
   kSubjectNotFound = 40401,
   kVersionNotFound = 40402,
   kSchemaNotFound = 40403,

@@ -8,19 +8,19 @@
 #include <string>
 #include <utility>
 
+#include "lib/auth/caching_verifier.h"
 #include "lib/auth/token.h"
 #include "lib/base/status.h"
-#include "lib/http/buffered.h"
 #include "lib/http/server.h"
 #include "lib/rpc/server.h"
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics.h"
-#include "lib/telemetry/trace.h"
 #include "schema-registry/kafka_audit.h"
 #include "schema-registry/kafka_log.h"
 #include "schema-registry/registry.h"
 #include "schema-registry/registry_service.h"
 #include "schema-registry/rest/rest_api.h"
+#include "schema-registry/rest/rest_handler.h"
 #include "schema-registry/subject_access.h"
 
 namespace tocsin::registry {
@@ -63,26 +63,28 @@ void QuietProtobuf() {
       });
 }
 
+http::ServerOptions RestServerOptions(const tocsin::schema::v1::RestConfig& config) {
+  http::ServerOptions options;
+  options.listen = config.listen().empty() ? "127.0.0.1:8081" : config.listen();
+  options.limits.max_connections = 1'000;
+  options.limits.body_timeout = std::chrono::seconds(30);
+  return options;
+}
+
 class SchemaRegistry final : public process::Component {
  public:
   SchemaRegistry(std::unique_ptr<RegistryLog> log, std::unique_ptr<KafkaAudit> audit,
-                 std::unique_ptr<auth::TokenVerifier> verifier, SubjectAccess access,
-                 RegistryOptions options, const std::string& rest_listen, process::Runtime& runtime)
+                 RegistryOptions options, RestOptions rest, http::ServerOptions server,
+                 process::Runtime& runtime)
       : runtime_(runtime),
         log_(std::move(log)),
         audit_(std::move(audit)),
-        verifier_(std::move(verifier)),
         registry_(*log_, *audit_, runtime.clock(), options),
-        access_(std::move(access)),
+        access_(rest.access),
         service_(registry_, access_, runtime.clock()),
-        rest_(registry_,
-              [this](std::string_view token) {
-                return verifier_->Verify(token, runtime_.clock().Now());
-              }),
-        server_(ServerOptions(rest_listen),
-                http::MakeBuffered([this](const http::Request& request,
-                                          http::Responder respond) { Serve(request, respond); },
-                                   BufferedOptions(options))) {}
+        rest_(registry_, std::move(rest)),
+        server_(std::move(server),
+                MakeRestHandler(rest_, runtime.clock(), HandlerOptions(options))) {}
 
   absl::Status Start() {
     runtime_.server().AddService<tocsin::schema::v1::SchemaRegistryService>(
@@ -107,21 +109,13 @@ class SchemaRegistry final : public process::Component {
   }
 
  private:
-  static http::ServerOptions ServerOptions(const std::string& listen) {
-    http::ServerOptions options;
-    options.listen = listen;
-    options.io_threads = 1;
-    options.limits.max_connections = 1'000;
-    options.limits.body_timeout = std::chrono::seconds(30);
-    return options;
-  }
-  static http::BufferedOptions BufferedOptions(const RegistryOptions& options) {
-    http::BufferedOptions buffered;
+  static RestHandlerOptions HandlerOptions(const RegistryOptions& options) {
+    RestHandlerOptions handler;
     // A text in JSON may be twice as long, and brings its references.
-    buffered.max_body = 2 * options.limits.max_text_bytes + (std::size_t{1} << 20);
+    handler.max_body = 2 * options.limits.max_text_bytes + (std::size_t{1} << 20);
     // Each write waits for the log, and those that wait at one time share a round trip.
-    buffered.worker_threads = 128;
-    return buffered;
+    handler.worker_threads = 128;
+    return handler;
   }
 
   void StatusChanged(const absl::Status& status) {
@@ -133,27 +127,9 @@ class SchemaRegistry final : public process::Component {
     if (status.code() == absl::StatusCode::kFailedPrecondition) runtime_.Fail(status);
   }
 
-  void Serve(const http::Request& request, const http::Responder& respond) {
-    telemetry::SpanOptions options;
-    options.kind = telemetry::SpanKind::kServer;
-    options.parent =
-        telemetry::TraceContext::FromTraceparent(request.headers.Get("traceparent").value_or(""),
-                                                 request.headers.Get("tracestate").value_or(""));
-    telemetry::Span span(Concat(request.method, " schema registry"), options);
-    const telemetry::ScopedCurrent current(span);
-    const SteadyTime begin = runtime_.clock().SteadyNow();
-    http::Response response = rest_.Handle(request);
-    span.SetAttribute("http.request.method", request.method);
-    span.SetAttribute("url.path", request.path);
-    span.SetAttribute("http.response.status_code", std::int64_t{response.status});
-    duration_.Observe(std::chrono::duration<double>(runtime_.clock().SteadyNow() - begin).count());
-    respond(std::move(response));
-  }
-
   process::Runtime& runtime_;
   const std::unique_ptr<RegistryLog> log_;
   const std::unique_ptr<KafkaAudit> audit_;
-  const std::unique_ptr<auth::TokenVerifier> verifier_;
   Registry registry_;
   const SubjectAccess access_;
   RegistryService service_;
@@ -171,8 +147,6 @@ class SchemaRegistry final : public process::Component {
     schemas_.Set(static_cast<double>(size.schemas));
     superseded_.Set(static_cast<double>(size.superseded));
   }};
-  const telemetry::Histogram duration_ = telemetry::GetHistogram(
-      "tocsin_schema_registry_rest_seconds", "Time to answer a request of the REST interface.");
   http::Server server_;
 };
 
@@ -185,8 +159,14 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(
   }
   QuietProtobuf();
   TOCSIN_ASSIGN_OR_RETURN(const RegistryOptions options, OptionsOf(config));
+  RestOptions rest;
   TOCSIN_ASSIGN_OR_RETURN(auto verifier, auth::TokenVerifier::Create(runtime.config().auth()));
-  TOCSIN_ASSIGN_OR_RETURN(SubjectAccess access, SubjectAccess::Create(config.subject_access()));
+  rest.verify = [verifier = std::make_shared<auth::CachingVerifier>(std::move(verifier)),
+                 &clock = runtime.clock()](std::string_view token) {
+    return verifier->Verify(token, clock.Now());
+  };
+  rest.anonymous_read = config.rest().anonymous_read();
+  TOCSIN_ASSIGN_OR_RETURN(rest.access, SubjectAccess::Create(config.subject_access()));
   KafkaLogOptions topic;
   topic.connection.bootstrap_servers = config.kafka().bootstrap_servers();
   topic.connection.client_id = "tocsin-schema-registry";
@@ -207,9 +187,9 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(
   }
   auditing.node = options.node;
   TOCSIN_ASSIGN_OR_RETURN(auto audit, MakeKafkaAudit(std::move(auditing)));
-  auto registry = std::make_unique<SchemaRegistry>(
-      std::move(log), std::move(audit), std::move(verifier), std::move(access), options,
-      config.rest().listen().empty() ? "127.0.0.1:8081" : config.rest().listen(), runtime);
+  auto registry =
+      std::make_unique<SchemaRegistry>(std::move(log), std::move(audit), options, std::move(rest),
+                                       RestServerOptions(config.rest()), runtime);
   TOCSIN_RETURN_IF_ERROR(registry->Start());
   return registry;
 }

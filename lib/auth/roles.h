@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/base/clock.h"
 #include "tocsin/auth/v1/access.pb.h"
 
 namespace google::protobuf {
@@ -52,6 +53,8 @@ class RoleSet {
 struct Principal {
   std::string name;
   RoleSet roles;
+  // When the token that says so ends; what no token says does not end.
+  WallTime expires = WallTime::max();
 };
 
 // The role that a method asks for by its option (tocsin.auth.v1.access). INTERNAL when it has none:

@@ -233,6 +233,7 @@ class Ed25519Verifier : public TokenVerifier {
       if (not_before > at + skew) return Unauthenticated("the token is not valid yet");
     }
     Principal principal;
+    principal.expires = WallTime(std::chrono::seconds(expires));
     TOCSIN_ASSIGN_OR_RETURN(principal.name, StringMember(claims, "sub"));
     if (principal.name.empty() || principal.name.size() > kLongestName ||
         !IsPrintable(principal.name)) {

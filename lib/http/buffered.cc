@@ -63,10 +63,24 @@ Response PlainText(int status, std::string_view text) {
   return response;
 }
 
+Response PlainRefusal(Refusal refusal, std::string_view message) {
+  switch (refusal) {
+    case Refusal::kTooLarge:
+      return PlainText(413, message);
+    case Refusal::kBroken:
+      return PlainText(400, message);
+    case Refusal::kBusy:
+      break;
+  }
+  Response busy = PlainText(503, message);
+  busy.headers.Set("retry-after", "1");
+  return busy;
+}
+
 class Buffered final : public Handler {
  public:
   Buffered(BufferedHandler handler, BufferedOptions options)
-      : handler_(std::move(handler)), options_(options) {
+      : handler_(std::move(handler)), options_(std::move(options)) {
     for (int i = 0; i < options_.worker_threads; ++i) {
       workers_.emplace_back([this] { Work(); });
     }
@@ -101,15 +115,13 @@ class Buffered final : public Handler {
     exchange.Read([this, pending = std::move(pending)](absl::StatusOr<BodyPart> part) mutable {
       if (!part.ok()) {
         // The client went away, or the server's own limit was met.
-        const int status = part.status().code() == absl::StatusCode::kResourceExhausted ? 413 : 400;
-        Responder(std::make_shared<Responder::State>(pending->exchange))(
-            PlainText(status, Message(part.status())));
-        return;
+        const bool too_large = part.status().code() == absl::StatusCode::kResourceExhausted;
+        return Refuse(pending->exchange, too_large ? Refusal::kTooLarge : Refusal::kBroken,
+                      Message(part.status()));
       }
       if (pending->body.size() + part->data.size() > options_.max_body) {
-        Responder(std::make_shared<Responder::State>(pending->exchange))(PlainText(
-            413, Concat("the body is larger than the limit of ", options_.max_body, " bytes")));
-        return;
+        return Refuse(pending->exchange, Refusal::kTooLarge,
+                      Concat("the body is larger than the limit of ", options_.max_body, " bytes"));
       }
       pending->body.append(part->data.view());
       if (part->end) {
@@ -138,9 +150,16 @@ class Buffered final : public Handler {
         return;
       }
     }
-    Response busy = PlainText(503, "too many requests wait here; try again in a second");
-    busy.headers.Set("retry-after", "1");
-    job.responder(std::move(busy));
+    job.responder(
+        MakeRefusal(Refusal::kBusy, "too many requests wait here; try again in a second"));
+  }
+
+  Response MakeRefusal(Refusal refusal, std::string_view message) const {
+    return options_.refuse ? options_.refuse(refusal, message) : PlainRefusal(refusal, message);
+  }
+  void Refuse(const std::shared_ptr<Exchange>& exchange, Refusal refusal,
+              std::string_view message) const {
+    Responder(std::make_shared<Responder::State>(exchange))(MakeRefusal(refusal, message));
   }
 
   void Work() {
@@ -170,7 +189,7 @@ class Buffered final : public Handler {
 }  // namespace
 
 std::shared_ptr<Handler> MakeBuffered(BufferedHandler handler, BufferedOptions options) {
-  return std::make_shared<Buffered>(std::move(handler), options);
+  return std::make_shared<Buffered>(std::move(handler), std::move(options));
 }
 
 }  // namespace tocsin::http

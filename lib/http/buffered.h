@@ -54,6 +54,16 @@ class Responder {
 
 using BufferedHandler = std::function<void(const Request&, Responder)>;
 
+// Why a request never reaches the handler.
+enum class Refusal {
+  // 413
+  kTooLarge,
+  // The body did not come to its end: 400, if anybody is there to see it.
+  kBroken,
+  // More requests than max_queue wait: 503, retry-after: 1.
+  kBusy,
+};
+
 struct BufferedOptions {
   // A longer body is answered with 413.
   std::size_t max_body = std::size_t{1024} * 1024;
@@ -62,6 +72,9 @@ struct BufferedOptions {
   int worker_threads = 4;
   // Requests that wait for a worker; further ones are answered with 503.
   std::size_t max_queue = 1024;
+  // What a refusal says to the client, for interfaces whose errors have a form of their own; else a
+  // plain text with the status above. `message` is a sentence for people. On an I/O thread.
+  std::function<Response(Refusal refusal, std::string_view message)> refuse;
 };
 
 // server = Server({.listen = "…"}, MakeBuffered(handler)). HEAD is served as GET without the body.

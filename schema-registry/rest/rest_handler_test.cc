@@ -1,0 +1,129 @@
+// Through a socket: what is answered on the I/O thread, and what is refused before there is a whole
+// request.
+#include "schema-registry/rest/rest_handler.h"
+
+#include "lib/http/server.h"
+#include "lib/http/testing/clients.h"
+#include "schema-registry/rest/testing/rest_fixture.h"
+
+namespace tocsin::registry {
+namespace {
+
+using ::testing::HasSubstr;
+
+class RestHandlerTest : public RestFixture {
+ protected:
+  void Start(RestOptions options = {}) {
+    Serve(std::move(options));
+    RestHandlerOptions handler;
+    handler.max_body = 5000;
+    handler.worker_threads = 2;
+    server_ = std::make_unique<http::Server>(http::ServerOptions{},
+                                             MakeRestHandler(*rest_, Clock::Real(), handler));
+    ASSERT_TRUE(server_->Start().ok());
+  }
+  http::Http2Client::Stream Call(const std::string& method, const std::string& path,
+                                 const std::string& token = "reads", std::string body = "") {
+    http::Headers headers;
+    if (!token.empty()) headers.Set("authorization", "Bearer " + token);
+    if (!body.empty()) headers.Set("content-type", "application/json");
+    http::Http2Client client(server_->port());
+    return client.Call(method, path, headers, std::move(body));
+  }
+  bool InMemory(const std::string& target, const std::string& token = "reads") {
+    http::RequestHead head;
+    head.method = "GET";
+    head.target = target;
+    head.headers.Set("authorization", "Bearer " + token);
+    return rest_->FromMemory(head).has_value();
+  }
+
+  std::unique_ptr<http::Server> server_;
+};
+
+TEST_F(RestHandlerTest, TheSecondRequestForAnIdIsAnsweredFromMemory) {
+  Start();
+  Register("s", kAlert);
+  EXPECT_FALSE(InMemory("/schemas/ids/1"));
+  const auto first = Call("GET", "/schemas/ids/1?fetchMaxId=false&subject=s");
+  EXPECT_TRUE(InMemory("/schemas/ids/1"));
+  EXPECT_TRUE(InMemory("/schemas/ids/1?fetchMaxId=false&subject=s"));
+  EXPECT_FALSE(InMemory("/schemas/ids/1?fetchMaxId=true"));
+  EXPECT_FALSE(InMemory("/schemas/ids/1?format=serialized"));
+  EXPECT_FALSE(InMemory("/schemas/ids/1?referenceFormat=qualified"));
+  EXPECT_FALSE(InMemory("/schemas/ids/1?subject=:.eu:s"));
+  EXPECT_FALSE(InMemory("/schemas/ids/2"));
+  EXPECT_FALSE(InMemory("/schemas/ids/1/schema"));
+  const auto second = Call("GET", "/schemas/ids/1");
+  EXPECT_EQ(first.status, 200);
+  EXPECT_EQ(second.status, 200);
+  EXPECT_EQ(first.body, second.body);
+  EXPECT_EQ(second.headers.Get("content-type"), "application/vnd.schemaregistry.v1+json");
+  EXPECT_EQ(second.headers.Get("content-length"), std::to_string(second.body.size()));
+  EXPECT_EQ(first.headers.size(), second.headers.size()) << "nobody sees a difference";
+  const auto head = Call("HEAD", "/schemas/ids/1");
+  EXPECT_EQ(head.status, 200);
+  EXPECT_EQ(head.body, "");
+  Call("GET", "/schemas/ids/1?format=serialized");
+  EXPECT_TRUE(InMemory("/schemas/ids/1?format=serialized"));
+}
+
+TEST_F(RestHandlerTest, MemoryAsksForTheTokenToo) {
+  Start();
+  Register("s", kAlert);
+  Call("GET", "/schemas/ids/1");
+  EXPECT_FALSE(InMemory("/schemas/ids/1", "forged"));
+  EXPECT_FALSE(InMemory("/schemas/ids/1", "views"));
+  EXPECT_EQ(Call("GET", "/schemas/ids/1", "forged").status, 401);
+  EXPECT_EQ(Call("GET", "/schemas/ids/1", "views").status, 403);
+  EXPECT_EQ(Call("GET", "/schemas/ids/1", "").status, 401);
+}
+
+TEST_F(RestHandlerTest, WhatWasDeletedForGoodIsNotAnsweredFromMemory) {
+  Start();
+  Register("s", kAlert);
+  Call("GET", "/schemas/ids/1");
+  EXPECT_TRUE(InMemory("/schemas/ids/1"));
+  Send("DELETE", "/subjects/s");
+  EXPECT_TRUE(InMemory("/schemas/ids/1"));
+  Send("DELETE", "/subjects/s?permanent=true");
+  EXPECT_FALSE(InMemory("/schemas/ids/1"));
+  EXPECT_EQ(Call("GET", "/schemas/ids/1").status, 404);
+}
+
+TEST_F(RestHandlerTest, RulesForReadersAreNotGoneRound) {
+  SubjectAccess::Rules rules;
+  auto* rule = rules.Add();
+  rule->set_subject_prefix("s");
+  rule->add_readers("ada");
+  RestOptions options;
+  options.access = SubjectAccess::Create(rules).value();
+  Start(std::move(options));
+  RestFixture::Register("t", kAlert);
+  EXPECT_EQ(Call("GET", "/schemas/ids/1").status, 200);
+  EXPECT_FALSE(InMemory("/schemas/ids/1"));
+}
+
+TEST_F(RestHandlerTest, ABodyThatIsTooLargeIsRefusedInTheFormOfAllErrors) {
+  Start();
+  const auto response =
+      Call("POST", "/subjects/s/versions", "rules", Body(std::string(10'000, ' ')));
+  EXPECT_EQ(response.status, 422);
+  const Json body = Json::parse(response.body);
+  EXPECT_EQ(body["error_code"], 42209);
+  EXPECT_THAT(body["message"].get<std::string>(), HasSubstr("larger than the limit of 5000 bytes"));
+}
+
+TEST_F(RestHandlerTest, ATraceIsContinued) {
+  Start();
+  Register("s", kAlert);
+  Call("GET", "/schemas/ids/1");
+  http::Headers headers;
+  headers.Set("authorization", "Bearer reads");
+  headers.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+  http::Http2Client client(server_->port());
+  EXPECT_EQ(client.Call("GET", "/schemas/ids/1", headers, "").status, 200);
+}
+
+}  // namespace
+}  // namespace tocsin::registry

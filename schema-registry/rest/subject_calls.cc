@@ -1,0 +1,188 @@
+// /subjects: versions, registration, deletion; and /compatibility.
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "lib/base/hex.h"
+#include "lib/base/status.h"
+#include "schema-registry/registry_errors.h"
+#include "schema-registry/rest/call.h"
+
+namespace tocsin::registry {
+namespace {
+
+// A client that registers a serialized descriptor keeps what it is answered for the form that it
+// sent.
+bool IsSerialized(std::string_view draft, std::string_view stored) {
+  return draft != stored && Base64Decode(draft).ok();
+}
+
+}  // namespace
+
+Call::Result Call::ListSubjects() {
+  TOCSIN_ASSIGN_OR_RETURN(const Page page, PageOf());
+  const bool filtered = access_.restricts_reading();
+  TOCSIN_ASSIGN_OR_RETURN(auto subjects, registry_.Subjects(FilterOf(), filtered ? Page{} : page));
+  if (filtered) {
+    std::erase_if(subjects, [&](const std::string& subject) { return !MayRead(subject); });
+    subjects = Cut(std::move(subjects), page);
+  }
+  return Dump(Json(subjects));
+}
+
+Call::Result Call::LookUp() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(1));
+  TOCSIN_ASSIGN_OR_RETURN(const Draft draft, ReadBodyDraft());
+  TOCSIN_ASSIGN_OR_RETURN(
+      const SchemaVersion version,
+      registry_.Lookup(subject, draft, {Flag("normalize"), DeletedOf() != Deleted::kExclude}));
+  return Show(version);
+}
+
+Call::Result Call::DeleteSubject() {
+  const bool permanent = Flag("permanent");
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, WritableSubject(1));
+  if (permanent) {
+    TOCSIN_RETURN_IF_ERROR(
+        RequireRole(auth::Role::ROLE_SCHEMA_ADMIN, "deleting a subject permanently"));
+  }
+  TOCSIN_ASSIGN_OR_RETURN(const auto versions, registry_.DeleteSubject(actor_, subject, permanent));
+  return Dump(Json(versions));
+}
+
+Call::Result Call::ListVersions() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(1));
+  TOCSIN_ASSIGN_OR_RETURN(const Page page, PageOf());
+  const Deleted deleted = DeletedOf();
+  TOCSIN_ASSIGN_OR_RETURN(auto versions, registry_.Versions(subject, deleted, page));
+  if (Flag("deletedAsNegative") && deleted != Deleted::kExclude) {
+    const auto gone = registry_.Versions(subject, Deleted::kOnly);
+    const std::set<std::int32_t> numbers =
+        gone.ok() ? std::set<std::int32_t>(gone->begin(), gone->end()) : std::set<std::int32_t>();
+    for (std::int32_t& version : versions) {
+      if (numbers.contains(version)) version = -version;
+    }
+  }
+  return Dump(Json(versions));
+}
+
+Call::Result Call::Register() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, WritableSubject(1));
+  TOCSIN_ASSIGN_OR_RETURN(const Draft draft, ReadBodyDraft());
+  const bool force = Flag("force");
+  if (force) {
+    TOCSIN_RETURN_IF_ERROR(
+        RequireRole(auth::Role::ROLE_SCHEMA_ADMIN, "registering without a check of compatibility"));
+  }
+  TOCSIN_ASSIGN_OR_RETURN(
+      const SchemaVersion version,
+      registry_.Register(actor_, subject, draft, RegisterOptions{Flag("normalize"), force}));
+  const StoredSchema& stored = *version.schema;
+  const std::string context = ContextOf(version.subject);
+  // It is registered, whatever becomes of the form that was asked for.
+  std::string text = TextOf(stored, context).value_or(*stored.text);
+  if (text == *stored.text && stored.type == kProtobuf && IsSerialized(draft.text, *stored.text)) {
+    const auto bytes = registry_.Serialized(stored, context);
+    if (bytes.ok()) text = Base64Encode(*bytes);
+  }
+  return Dump(RegisteredJson(version, std::move(text)));
+}
+
+absl::StatusOr<SchemaVersion> Call::VersionAt() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(1));
+  TOCSIN_ASSIGN_OR_RETURN(const auto version, VersionOf(3));
+  return registry_.GetVersion(subject, version, DeletedOf() != Deleted::kExclude);
+}
+
+Call::Result Call::GetVersion() {
+  TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion version, VersionAt());
+  return Show(version);
+}
+
+Call::Result Call::GetVersionText() {
+  TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion version, VersionAt());
+  return TextOf(*version.schema, ContextOf(version.subject));
+}
+
+Call::Result Call::ListReferencedBy() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(1));
+  TOCSIN_ASSIGN_OR_RETURN(const auto version, VersionOf(3));
+  TOCSIN_ASSIGN_OR_RETURN(const Page page, PageOf());
+  TOCSIN_ASSIGN_OR_RETURN(const auto ids,
+                          registry_.ReferencedBy(subject, version, DeletedOf(), page));
+  Json list = Json::array();
+  for (const SchemaId id : ids) list.push_back(id.value());
+  return Dump(list);
+}
+
+Call::Result Call::DeleteVersion() {
+  const bool permanent = Flag("permanent");
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, WritableSubject(1));
+  TOCSIN_ASSIGN_OR_RETURN(const auto version, VersionOf(3));
+  if (permanent) {
+    TOCSIN_RETURN_IF_ERROR(
+        RequireRole(auth::Role::ROLE_SCHEMA_ADMIN, "deleting a version permanently"));
+  }
+  TOCSIN_ASSIGN_OR_RETURN(const std::int32_t deleted,
+                          registry_.DeleteVersion(actor_, subject, version, permanent));
+  return Dump(Json(deleted));
+}
+
+Call::Result Call::FindByMetadata() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(1));
+  std::vector<std::string> keys;
+  std::vector<std::string> values;
+  for (const auto& [name, value] : request_.query) {
+    if (name == "key") keys.push_back(value);
+    if (name == "value") values.push_back(value);
+  }
+  if (keys.empty() || keys.size() != values.size()) {
+    return MakeError(ErrorCode::kUnprocessable,
+                     Concat("give pairs of the parameters key and value, as many of the one as of "
+                            "the other: there are ",
+                            keys.size(), " and ", values.size()));
+  }
+  std::map<std::string, std::string> properties;
+  for (std::size_t i = 0; i < keys.size(); ++i) properties[keys[i]] = values[i];
+  TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion version,
+                          registry_.LatestWithMetadata(subject, properties, Flag("deleted")));
+  return Show(version);
+}
+
+// --- compatibility ----------------------------------------------------------------------------
+
+Call::Result Call::AnswerCheck(const absl::StatusOr<CompatibilityVerdict>& verdict) {
+  const bool verbose = Flag("verbose");
+  if (verdict.ok()) return Dump(VerdictJson(*verdict, verbose));
+  if (!verbose || CodeOf(verdict.status()) != ErrorCode::kInvalidSchema) return verdict.status();
+  return Dump(
+      Json{{"is_compatible", false}, {"messages", Json::array({Message(verdict.status())})}});
+}
+
+Call::Result Call::CheckSubject() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(2));
+  const auto draft = ReadBodyDraft();
+  if (!draft.ok()) return AnswerCheck(draft.status());
+  return AnswerCheck(
+      registry_.Check(subject, *draft, Registry::Against::kWhatTheLevelDemands, Flag("normalize")));
+}
+
+Call::Result Call::CheckVersion() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(2));
+  TOCSIN_ASSIGN_OR_RETURN(const auto version, VersionOf(4));
+  const auto draft = ReadBodyDraft();
+  if (!draft.ok()) return AnswerCheck(draft.status());
+  if (!version) {
+    return AnswerCheck(
+        registry_.Check(subject, *draft, Registry::Against::kLatest, Flag("normalize")));
+  }
+  auto verdict = registry_.CheckVersion(subject, *draft, *version, Flag("normalize"));
+  // Who names a version is told about the version, also where there is no subject.
+  if (!verdict.ok() && CodeOf(verdict.status()) == ErrorCode::kSubjectNotFound) {
+    return NoVersion(subject, *version);
+  }
+  return AnswerCheck(verdict);
+}
+
+}  // namespace tocsin::registry
