@@ -9,6 +9,7 @@
 #include "lib/base/status.h"
 #include "lib/http/connection.h"
 #include "lib/http/loop.h"
+#include "lib/http/tls.h"
 
 namespace tocsin::http {
 
@@ -18,6 +19,9 @@ class Server::Impl {
       : options_(std::move(options)), handler_(std::move(handler)) {}
 
   absl::Status Start() {
+    if (options_.tls) {
+      TOCSIN_ASSIGN_OR_RETURN(tls_, TlsContext::Create(*options_.tls));
+    }
     std::vector<std::shared_ptr<Loop>> loops;
     for (int i = 0; i < std::max(options_.io_threads, 1); ++i) loops.push_back(Loop::Create());
     auto listener = Listener::Bind(
@@ -62,6 +66,13 @@ class Server::Impl {
   void Accept(std::size_t index, std::unique_ptr<Transport> transport, std::string peer) {
     if (open_ >= options_.limits.max_connections || draining_) return transport->Close();
     ++open_;
+    if (tls_ != nullptr) {
+      // The loop holds its connections, not the other way round.
+      transport = tls_->Wrap(std::move(transport),
+                             [weak = std::weak_ptr(loops_[index])](std::function<void()> task) {
+                               if (const auto loop = weak.lock()) loop->Post(std::move(task));
+                             });
+    }
     SessionContext context;
     context.loop = loops_[index];
     context.handler = handler_;
@@ -110,6 +121,7 @@ class Server::Impl {
 
   const ServerOptions options_;
   const std::shared_ptr<Handler> handler_;
+  std::shared_ptr<const TlsContext> tls_;
   Mutex stop_mutex_;
   std::vector<std::shared_ptr<Loop>> loops_;
   std::unique_ptr<Listener> listener_;

@@ -1,11 +1,13 @@
-// One TCP port that speaks HTTP/1.1 and HTTP/2 (with prior knowledge), told apart by the first
-// bytes of each connection. Meant to face clients that are not trusted: everything is bounded.
+// One TCP port that speaks HTTP/1.1 and HTTP/2 (with prior knowledge, or over TLS), told apart by
+// the first bytes of each connection. Meant to face clients that are not trusted: everything is
+// bounded.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -47,9 +49,19 @@ struct Limits {
   int nuisance_per_second = 50;
 };
 
+// TLS 1.2 or later, ALPN h2 and http/1.1, no renegotiation.
+struct TlsOptions {
+  // PEM: the server's certificate, followed by those that lead to the authority.
+  std::string certificate_file;
+  // PEM, without a password.
+  std::string private_key_file;
+};
+
 struct ServerOptions {
   // host:port; port 0 takes a free one.
   std::string listen = "127.0.0.1:0";
+  // Then the port speaks TLS only. The handshake is part of what Limits::header_timeout bounds.
+  std::optional<TlsOptions> tls;
   int io_threads = 2;
   Limits limits;
   // How often timeouts are looked at.
@@ -66,7 +78,8 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Binds and serves. Errors are for people and name the address: INVALID_ARGUMENT (not host:port),
-  // ALREADY_EXISTS (the port is in use), FAILED_PRECONDITION.
+  // ALREADY_EXISTS (the port is in use), FAILED_PRECONDITION; or the file of `tls` and what is
+  // wrong with it (INVALID_ARGUMENT).
   absl::Status Start();
 
   // The port that is listened on; 0 before Start.

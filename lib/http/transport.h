@@ -1,5 +1,5 @@
-// Internal: the bytes below HTTP, as a connection sees them. Plain TCP today; TLS will be a second
-// implementation over the same calls (which is why reading may have to wait for "writable" inside).
+// Internal: the bytes below HTTP, as a connection sees them: plain TCP, or TLS over it (tls.h),
+// where reading may have to wait for "writable" inside.
 #pragma once
 
 #include <sys/uio.h>
