@@ -66,6 +66,9 @@ void QuietProtobuf() {
 http::ServerOptions RestServerOptions(const tocsin::schema::v1::RestConfig& config) {
   http::ServerOptions options;
   options.listen = config.listen().empty() ? "127.0.0.1:8081" : config.listen();
+  if (!config.certificate_file().empty() || !config.private_key_file().empty()) {
+    options.tls = http::TlsOptions{config.certificate_file(), config.private_key_file()};
+  }
   options.limits.max_connections = 1'000;
   options.limits.body_timeout = std::chrono::seconds(30);
   return options;
@@ -90,7 +93,7 @@ class SchemaRegistry final : public process::Component {
     runtime_.server().AddService<tocsin::schema::v1::SchemaRegistryService>(
         service_, {std::string(RegistryService::kCallbackMethod)});
     runtime_.readiness().Declare("kafka", "the topic of the schemas has not been read yet");
-    TOCSIN_RETURN_IF_ERROR(Annotate(server_.Start(), "rest.listen"));
+    TOCSIN_RETURN_IF_ERROR(Annotate(server_.Start(), "rest"));
     telemetry::LogInfo("REST interface listens", {{"port", server_.port()}});
     registry_.Start([this](const absl::Status& status) { StatusChanged(status); });
     audit_->Start(registry_);

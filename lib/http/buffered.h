@@ -74,7 +74,7 @@ struct BufferedOptions {
   std::size_t max_queue = 1024;
   // What a refusal says to the client, for interfaces whose errors have a form of their own; else a
   // plain text with the status above. `message` is a sentence for people. On an I/O thread.
-  std::function<Response(Refusal refusal, std::string_view message)> refuse;
+  std::function<Response(Refusal refusal, std::string_view message)> refuse = nullptr;
 };
 
 // server = Server({.listen = "…"}, MakeBuffered(handler)). HEAD is served as GET without the body.

@@ -20,9 +20,10 @@ TextFormat ParseTextFormat(std::string_view name) {
 SchemaAnswers::SchemaAnswers(std::size_t max_bytes) : max_shard_bytes_(max_bytes / kShards) {}
 
 std::size_t SchemaAnswers::Hash::operator()(const SchemaAnswerKey& key) const {
-  return std::hash<std::string>()(key.context) ^
-         std::hash<std::size_t>()(static_cast<std::size_t>(key.id.value()) * 4 +
-                                  static_cast<std::size_t>(key.format));
+  const std::size_t id =
+      static_cast<std::size_t>(key.id.value()) * 4 + static_cast<std::size_t>(key.format);
+  // Multiplied so that neighbours fall into different shards.
+  return (std::hash<std::string>()(key.context) ^ id) * 0x9e3779b97f4a7c15U >> 32U;
 }
 
 std::size_t SchemaAnswers::SizeOf(const Kept& kept) { return kept.answer->size() + kOverhead; }
