@@ -456,6 +456,42 @@ TEST_F(ServerTest, TheHandlersThreadHasTheServersSpanAndGivesItBack) {
   EXPECT_FALSE(telemetry::CurrentTraceContext().valid());
 }
 
+// One method by callbacks, beside synchronous ones.
+class MixedService final : public EchoService::WithCallbackMethod_Write<EchoService::Service> {
+ public:
+  grpc::Status Echo(grpc::ServerContext* context, const EchoRequest*,
+                    EchoResponse* response) override {
+    response->set_traceparent(Caller(*context).trace().ToTraceparent());
+    response->set_thread_traceparent(telemetry::CurrentTraceContext().ToTraceparent());
+    return grpc::Status::OK;
+  }
+  grpc::ServerUnaryReactor* Write(grpc::CallbackServerContext* context,
+                                  const testing::v1::WriteRequest*,
+                                  testing::v1::WriteResponse*) override {
+    caller = Caller(*context).principal().name;
+    current = telemetry::CurrentTraceContext().valid();
+    auto* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+  std::string caller;
+  bool current = true;
+};
+
+TEST_F(ServerTest, AServiceMayHaveCallbackMethodsBesideOthers) {
+  MixedService mixed;
+  server_.emplace(mesh_.Options("ingest"));
+  server_->AddService<EchoService>(mixed, {"Write"});
+  ASSERT_THAT(server_->Start(), IsOk());
+  const auto response = Echo("gateway");
+  ASSERT_THAT(response, IsOk());
+  EXPECT_NE(response->traceparent(), "");
+  EXPECT_EQ(response->traceparent(), response->thread_traceparent());
+  ASSERT_THAT(Write("gateway"), IsOk());
+  EXPECT_EQ(mixed.caller, "gateway");
+  EXPECT_FALSE(mixed.current) << "its threads change";
+}
+
 TEST_F(ServerTest, ACallerOfAContextThatIsNotOursHasNoRights) {
   grpc::ServerContext context;
   const Caller caller(context);
