@@ -116,10 +116,9 @@ absl::StatusOr<Tree> CompileFrom(TextSource& source, const std::vector<std::stri
   TOCSIN_ASSIGN_OR_RETURN(const auto texts, ReadWithImports(source, names));
   auto tree = schema::CompileTree(texts);
   if (tree.ok()) return tree;
-  return Annotate(tree.status(),
-                  Concat("what is in ", source.name(),
-                         " does not compile (imports are looked up from there; --root names "
-                         "another folder)"));
+  return InvalidArgument(
+      Concat("the .proto files of ", source.name(), " do not compile:\n", Message(tree.status()),
+             "\nImports are looked up from there; --root names another folder."));
 }
 
 absl::StatusOr<std::vector<std::string>> NamesIn(TextSource& source, std::string_view under) {
@@ -161,7 +160,11 @@ absl::StatusOr<int> CheckTexts(const Session& session, const SchemaCheckFlags& f
     source = FolderSource(older->root);
     TOCSIN_ASSIGN_OR_RETURN(older_names,
                             NamesIn(*source, older->is_file ? older->under : path.under));
-    if (older->is_file) other = older->under;
+    if (older->is_file) {
+      other = older->under;
+      // An older state of one file may lie anywhere; what it imports is where it always was.
+      source = WithFallback(std::move(source), FolderSource(path.root));
+    }
   }
   TOCSIN_ASSIGN_OR_RETURN(const Tree older, CompileFrom(*source, older_names));
   Report report(session);

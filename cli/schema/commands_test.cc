@@ -285,6 +285,15 @@ TEST_F(SchemaCommandsTest, CheckOfTwoFiles) {
   EXPECT_THAT(ran.err, IsEmpty());
   EXPECT_EQ(Run({"check", Path("new/other.proto"), "--against", was, "--level", "none"}).exit_code,
             kExitOk);
+
+  // An older state that lies apart from what it imports.
+  Write("new/shop/cart.proto", "syntax = \"proto3\";\nimport \"order.proto\";\n");
+  const std::string cart =
+      Write("old/cart.proto", "syntax = \"proto3\";\nimport \"shop/cart.proto\";\n");
+  ran =
+      Run({"check", Write("new/cart.proto", "syntax = \"proto3\";\nimport \"shop/cart.proto\";\n"),
+           "--against", cart});
+  EXPECT_EQ(ran.exit_code, kExitOk) << ran.err;
 }
 
 TEST_F(SchemaCommandsTest, CheckAgainstAGitRevision) {
@@ -354,6 +363,7 @@ TEST_F(SchemaCommandsTest, WhatCannotBeCheckedSaysWhy) {
            {{"check", file, "--root", Path("empty")}, kExitUsage, "is not below --root"},
            {{"check", broken, "--against", file}, kExitFailure, "broken.proto:2:9: "},
            {{"check", lost, "--against", file}, kExitFailure, "gone.proto"},
+           {{"check", lost, "--against", file}, kExitFailure, "--root names another folder"},
            {{"check"}, kExitUsage, "path is required"},
            {{"push"}, kExitUsage, "name a .proto file"},
            {{"push", file, "--as", "x"}, kExitUsage, "--as: 'x' is not FILE=SUBJECT"},

@@ -72,9 +72,10 @@ absl::StatusOr<std::vector<Item>> ItemsOf(const SchemaPushFlags& flags) {
   // All of them, before the first is registered.
   const auto compiled = schema::CompileTree(texts);
   if (!compiled.ok()) {
-    return Annotate(compiled.status(), Concat("what is in ", path.root.string(),
-                                              " does not compile (--root names another folder to "
-                                              "look imports up from)"));
+    return InvalidArgument(
+        Concat("the .proto files of ", path.root.string(), " do not compile:\n",
+               Message(compiled.status()),
+               "\nImports are looked up from there; --root names another folder."));
   }
   std::map<std::string, Item> items;
   for (const auto& [file, text] : texts) {

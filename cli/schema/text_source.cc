@@ -115,7 +115,32 @@ class Revision final : public TextSource {
   const std::vector<std::string> files_;
 };
 
+class Layered final : public TextSource {
+ public:
+  Layered(std::unique_ptr<TextSource> first, std::unique_ptr<TextSource> second)
+      : first_(std::move(first)), second_(std::move(second)) {}
+
+  std::string name() const override { return first_->name(); }
+  absl::StatusOr<std::vector<std::string>> List(std::string_view under) override {
+    return first_->List(under);
+  }
+  absl::StatusOr<std::optional<std::string>> Read(const std::string& file) override {
+    TOCSIN_ASSIGN_OR_RETURN(auto text, first_->Read(file));
+    if (text) return text;
+    return second_->Read(file);
+  }
+
+ private:
+  const std::unique_ptr<TextSource> first_;
+  const std::unique_ptr<TextSource> second_;
+};
+
 }  // namespace
+
+std::unique_ptr<TextSource> WithFallback(std::unique_ptr<TextSource> first,
+                                         std::unique_ptr<TextSource> second) {
+  return std::make_unique<Layered>(std::move(first), std::move(second));
+}
 
 std::unique_ptr<TextSource> FolderSource(fs::path root) {
   return std::make_unique<Folder>(std::move(root));
