@@ -71,6 +71,11 @@ std::string Call::Qualified(std::string_view name) const {
   return FormatSubject({context_, std::string(name)});
 }
 
+std::string Call::Beside(std::string_view subject, std::string_view name) {
+  if (NamesContext(name)) return std::string(name);
+  return FormatSubject({ContextOf(subject), std::string(name)});
+}
+
 absl::StatusOr<std::string> Call::ReadableSubject(std::size_t segment) const {
   std::string name = Qualified(path_[segment]);
   TOCSIN_RETURN_IF_ERROR(ParseSubject(name).status());
@@ -94,7 +99,7 @@ absl::StatusOr<std::optional<std::string>> Call::Scope() const {
 
 absl::StatusOr<std::optional<std::string>> Call::ReadableScope() const {
   TOCSIN_ASSIGN_OR_RETURN(auto scope, Scope());
-  if (scope) TOCSIN_RETURN_IF_ERROR(access_.MayRead(principal_, *scope));
+  TOCSIN_RETURN_IF_ERROR(access_.MayRead(principal_, scope.value_or("")));
   return scope;
 }
 
@@ -104,7 +109,7 @@ absl::StatusOr<std::optional<std::string>> Call::WritableScope() const {
     TOCSIN_RETURN_IF_ERROR(RequireRole(auth::Role::ROLE_SCHEMA_ADMIN,
                                        "changing the settings of everything or of a context"));
   }
-  if (scope) TOCSIN_RETURN_IF_ERROR(access_.MayWrite(principal_, *scope));
+  TOCSIN_RETURN_IF_ERROR(access_.MayWrite(principal_, scope.value_or("")));
   return scope;
 }
 
@@ -115,9 +120,15 @@ absl::Status Call::RequireRole(auth::Role role, std::string_view what) const {
 
 absl::StatusOr<Json> Call::Body() const { return ParseBody(request_.body); }
 
-absl::StatusOr<Draft> Call::ReadBodyDraft() const {
+absl::StatusOr<Draft> Call::ReadBodyDraft(std::string_view subject) const {
   TOCSIN_ASSIGN_OR_RETURN(const Json body, Body());
-  return ReadDraft(body);
+  TOCSIN_ASSIGN_OR_RETURN(Draft draft, ReadDraft(body));
+  if (!access_.restricts_reading()) return draft;
+  // What is said of the draft says something of what it imports.
+  for (const Reference& reference : draft.references) {
+    TOCSIN_RETURN_IF_ERROR(access_.MayRead(principal_, Beside(subject, reference.subject)));
+  }
+  return draft;
 }
 
 absl::StatusOr<SchemaId> Call::IdOf(std::size_t segment) const {

@@ -91,6 +91,8 @@ class Call {
   Deleted DeletedOf() const;
   // In the context of the URL's prefix, where the name says none itself.
   std::string Qualified(std::string_view name) const;
+  // The name as it stands beside that of the subject: without a context it is of the same one.
+  static std::string Beside(std::string_view subject, std::string_view name);
   // Of the path; checked.
   absl::StatusOr<std::string> ReadableSubject(std::size_t segment) const;
   absl::StatusOr<std::string> WritableSubject(std::size_t segment) const;
@@ -101,7 +103,8 @@ class Call {
   absl::StatusOr<std::optional<std::string>> WritableScope() const;
   absl::Status RequireRole(auth::Role role, std::string_view what) const;
   absl::StatusOr<Json> Body() const;
-  absl::StatusOr<Draft> ReadBodyDraft() const;
+  // A draft for this subject; kForbidden where it imports what the caller may not read.
+  absl::StatusOr<Draft> ReadBodyDraft(std::string_view subject) const;
   absl::StatusOr<SchemaId> IdOf(std::size_t segment) const;
   absl::StatusOr<schema::SchemaGuid> GuidOf(std::size_t segment) const;
   // nullopt: the latest.

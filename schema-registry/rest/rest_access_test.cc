@@ -143,6 +143,15 @@ TEST_F(RestAccessTest, RulesForReaders) {
         "/compatibility/subjects/orders-v/versions/1"}) {
     ExpectError(As("reads", "POST", target, Body(kAlert)), 403, "'ann' may not read 'orders-v'");
   }
+  Json importing = {{"schema", "syntax='proto3'; import 'o'; message M { Alert a = 1; }"},
+                    {"schemaType", "PROTOBUF"},
+                    {"references", {{{"name", "o"}, {"subject", "orders-v"}, {"version", 1}}}}};
+  for (const std::string target : {"/subjects/open", "/compatibility/subjects/open/versions",
+                                   "/compatibility/subjects/open/versions/latest?verbose=true"}) {
+    ExpectError(As("reads", "POST", target, importing.dump()), 403, "may not read 'orders-v'");
+  }
+  ExpectError(As("writes", "POST", "/subjects/m/versions", importing.dump()), 403,
+              "'wim' may not read 'orders-v'");
   EXPECT_EQ(As("reads", "GET", "/subjects").body, R"(["open","shared"])");
   EXPECT_EQ(As("reads", "GET", "/subjects?offset=1").body, R"(["shared"])");
   EXPECT_EQ(Json::parse(As("reads", "GET", "/schemas?limit=2").body).size(), 2U);

@@ -226,5 +226,54 @@ TEST_F(RestErrorsTest, SchemasThatWouldCostTooMuch) {
   ExpectError(Post("syntax='proto3'; import 's'; message A {}"), 42201, "s");
 }
 
+// With the limits that the process has.
+class RestLimitsTest : public RestFixture {
+ protected:
+  RestLimitsTest() : RestFixture(std::size_t{1} << 20) {}
+  static std::string Fields(int count) {
+    std::string text = "syntax='proto3'; message A {";
+    for (int i = 1; i <= count; ++i) {
+      text += "int32 f" + std::to_string(i) + "=" + std::to_string(i < 19000 ? i : i + 1000) + ";";
+    }
+    return text + "}";
+  }
+};
+
+TEST_F(RestLimitsTest, TenThousandFields) {
+  EXPECT_EQ(Register("s", Fields(10'000)), 1);
+  ExpectError(Send("POST", "/subjects/s/versions", Body(Fields(10'001))), 42201, "10000");
+}
+
+TEST_F(RestLimitsTest, ATextOfTenMegabytes) {
+  ExpectError(Send("POST", "/subjects/s/versions", Body(std::string(10'000'000, ' '))), 42209,
+              "10000000 bytes");
+}
+
+TEST_F(RestLimitsTest, AThousandLevels) {
+  std::string messages = "syntax='proto3';";
+  for (int i = 0; i < 1000; ++i) messages += "message M{";
+  messages += std::string(1000, '}');
+  ExpectError(Send("POST", "/subjects/s/versions", Body(messages)), 42201, "32 levels");
+  std::string option = "syntax='proto3'; option (o) = ";
+  for (int i = 0; i < 1000; ++i) option += "{a:";
+  option += "1" + std::string(1000, '}') + ";";
+  ExpectError(Send("POST", "/subjects/s/versions", Body(option)), 42201, "32 levels");
+}
+
+TEST_F(RestLimitsTest, AFileThatImportsItself) {
+  Register("a.proto", "syntax='proto3'; message A {}");
+  const auto body = [](const std::string& text, const std::string& import, int version) {
+    Json json = {{"schema", text}, {"schemaType", "PROTOBUF"}};
+    json["references"] = {{{"name", import}, {"subject", import}, {"version", version}}};
+    return json.dump();
+  };
+  Value("POST", "/subjects/b.proto/versions",
+        body("syntax='proto3'; import 'a.proto'; message B { A a = 1; }", "a.proto", 1));
+  const http::Response response =
+      Send("POST", "/subjects/a.proto/versions",
+           body("syntax='proto3'; import 'b.proto'; message A { B b = 1; }", "b.proto", 1));
+  ExpectError(response, 42201, "a.proto");
+}
+
 }  // namespace
 }  // namespace tocsin::registry

@@ -36,11 +36,9 @@ Call::Result Call::SetConfig() {
   TOCSIN_ASSIGN_OR_RETURN(const auto scope, WritableScope());
   TOCSIN_ASSIGN_OR_RETURN(const Json body, Body());
   TOCSIN_ASSIGN_OR_RETURN(const SubjectConfig config, ReadConfig(body));
-  if (config.alias && !config.alias->empty() && scope) {
-    // Who may write to the name could else write to everything.
-    std::string target = *config.alias;
-    if (target.substr(0, 2) != ":.") target = FormatSubject({ContextOf(*scope), target});
-    TOCSIN_RETURN_IF_ERROR(access_.MayWrite(principal_, target));
+  if (config.alias && !config.alias->empty()) {
+    // Else an alias would lead round the rules for the subject behind it.
+    TOCSIN_RETURN_IF_ERROR(access_.MayWrite(principal_, Beside(scope.value_or(""), *config.alias)));
   }
   TOCSIN_RETURN_IF_ERROR(registry_.SetConfig(actor_, View(scope), config).status());
   return Dump(ConfigJson(config, kSet));

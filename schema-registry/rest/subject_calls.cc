@@ -33,7 +33,7 @@ Call::Result Call::ListSubjects() {
 
 Call::Result Call::LookUp() {
   TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(1));
-  TOCSIN_ASSIGN_OR_RETURN(const Draft draft, ReadBodyDraft());
+  TOCSIN_ASSIGN_OR_RETURN(const Draft draft, ReadBodyDraft(subject));
   TOCSIN_ASSIGN_OR_RETURN(
       const SchemaVersion version,
       registry_.Lookup(subject, draft, {Flag("normalize"), DeletedOf() != Deleted::kExclude}));
@@ -69,7 +69,7 @@ Call::Result Call::ListVersions() {
 
 Call::Result Call::Register() {
   TOCSIN_ASSIGN_OR_RETURN(const std::string subject, WritableSubject(1));
-  TOCSIN_ASSIGN_OR_RETURN(const Draft draft, ReadBodyDraft());
+  TOCSIN_ASSIGN_OR_RETURN(const Draft draft, ReadBodyDraft(subject));
   const bool force = Flag("force");
   if (force) {
     TOCSIN_RETURN_IF_ERROR(
@@ -109,10 +109,10 @@ Call::Result Call::ListReferencedBy() {
   TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(1));
   TOCSIN_ASSIGN_OR_RETURN(const auto version, VersionOf(3));
   TOCSIN_ASSIGN_OR_RETURN(const Page page, PageOf());
-  TOCSIN_ASSIGN_OR_RETURN(const auto ids,
-                          registry_.ReferencedBy(subject, version, DeletedOf(), page));
+  TOCSIN_ASSIGN_OR_RETURN(auto ids, registry_.ReferencedBy(subject, version, DeletedOf()));
+  std::erase_if(ids, [&](SchemaId id) { return !CheckReadable(id, subject).ok(); });
   Json list = Json::array();
-  for (const SchemaId id : ids) list.push_back(id.value());
+  for (const SchemaId id : Cut(std::move(ids), page)) list.push_back(id.value());
   return Dump(list);
 }
 
@@ -162,7 +162,7 @@ Call::Result Call::AnswerCheck(const absl::StatusOr<CompatibilityVerdict>& verdi
 
 Call::Result Call::CheckSubject() {
   TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(2));
-  const auto draft = ReadBodyDraft();
+  const auto draft = ReadBodyDraft(subject);
   if (!draft.ok()) return AnswerCheck(draft.status());
   return AnswerCheck(
       registry_.Check(subject, *draft, Registry::Against::kWhatTheLevelDemands, Flag("normalize")));
@@ -171,7 +171,7 @@ Call::Result Call::CheckSubject() {
 Call::Result Call::CheckVersion() {
   TOCSIN_ASSIGN_OR_RETURN(const std::string subject, ReadableSubject(2));
   TOCSIN_ASSIGN_OR_RETURN(const auto version, VersionOf(4));
-  const auto draft = ReadBodyDraft();
+  const auto draft = ReadBodyDraft(subject);
   if (!draft.ok()) return AnswerCheck(draft.status());
   if (!version) {
     return AnswerCheck(

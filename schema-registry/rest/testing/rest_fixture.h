@@ -35,15 +35,16 @@ class RestFixture : public ::testing::Test {
   using Json = ::nlohmann::ordered_json;
   using Headers = std::vector<std::pair<std::string, std::string>>;
 
-  RestFixture() : log_(topic_), registry_(log_, audit_, Clock::Real(), Limited()) {
+  explicit RestFixture(std::size_t max_text_bytes = 2000)
+      : log_(topic_), registry_(log_, audit_, Clock::Real(), Limited(max_text_bytes)) {
     registry_.Start();
     Serve({});
   }
   ~RestFixture() override { registry_.Stop(); }
 
-  static RegistryOptions Limited() {
+  static RegistryOptions Limited(std::size_t max_text_bytes) {
     RegistryOptions options;
-    options.limits.max_text_bytes = 2000;
+    options.limits.max_text_bytes = max_text_bytes;
     return options;
   }
 
