@@ -63,12 +63,13 @@ class Client:
 
     def __init__(self, name, system, token):
         self.name = name
-        replica, mesh = system.replicas[0], system.credentials
-        environment = dict(os.environ, COMPAT_URL=replica.url, COMPAT_TOKEN=token, COMPAT_KAFKA=system.kafka,
-                           COMPAT_PROTOS=str(HERE / "proto"), COMPAT_DESCRIPTORS=str(descriptors(system.folder)),
-                           COMPAT_GRPC=replica.grpc, COMPAT_CERTIFICATE=str(mesh.certificate),
-                           COMPAT_KEY=str(mesh.certificate_key), COMPAT_CA=str(mesh.certificate),
-                           PYTHONDONTWRITEBYTECODE="1")
+        replica, credentials = system.replicas[0] if system.replicas else None, system.credentials
+        environment = dict(
+            os.environ, COMPAT_TOKEN=token, COMPAT_KAFKA=system.kafka, COMPAT_PROTOS=str(HERE / "proto"),
+            COMPAT_URL=replica.url if replica else "http://127.0.0.1:1", COMPAT_GRPC=replica.grpc if replica else "",
+            COMPAT_CERTIFICATE=str(credentials.certificate), COMPAT_KEY=str(credentials.certificate_key),
+            COMPAT_CA=str(credentials.certificate), COMPAT_DESCRIPTORS=str(descriptors(system.folder)),
+            PYTHONDONTWRITEBYTECODE="1")
         self.process = subprocess.Popen([str(part) for part in PROGRAMS[name][0]], env=environment, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 

@@ -223,13 +223,14 @@ class ClientsTest(unittest.TestCase):
         carrier("produce", topic=topic, records=records)
         return carrier("consume", topic=topic)["records"]
 
-    def read_by_all(self, schema_id_in):
+    def read_by_all(self, schema_id_in, normalize=False):
         for kind, (index, message) in MESSAGES.items():
             writers, records = [], []
-            topic = f"bytes-{schema_id_in}-{kind.lower()}"
+            topic = f"bytes-{schema_id_in}-{int(normalize)}-{kind.lower()}"
             for name, client in self.clients.items():
                 try:
-                    encoded = self.encode(client, f"{topic}-{name}", kind, message, schema_id_in=schema_id_in)
+                    encoded = self.encode(client, f"{topic}-{name}", kind, message, schema_id_in=schema_id_in,
+                                          normalize=normalize)
                 except Unsupported:
                     continue
                 except Refused as error:
@@ -261,6 +262,9 @@ class ClientsTest(unittest.TestCase):
 
     def test_bytes_with_the_guid_in_the_header_are_read_by_all(self):
         self.read_by_all("header")
+
+    def test_bytes_under_a_normalized_schema_are_read_by_all(self):
+        self.read_by_all("prefix", normalize=True)
 
     def test_without_auto_register_only_what_is_registered_is_written(self):
         def check(name, client):

@@ -107,8 +107,8 @@ class Credentials:
         run("openssl", "genpkey", "-algorithm", "ed25519", "-out", self.key)
         run("openssl", "pkey", "-in", self.key, "-pubout", "-out", self.public_key)
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-            "2", "-subj", "/CN=schema-registry", "-addext", "subjectAltName=DNS:schema-registry,IP:127.0.0.1", "-keyout",
-            self.certificate_key, "-out", self.certificate)
+            "2", "-subj", "/CN=schema-registry", "-addext", "subjectAltName=DNS:schema-registry,IP:127.0.0.1",
+            "-keyout", self.certificate_key, "-out", self.certificate)
 
     def token(self, *roles, name="compat"):
         def part(data):
@@ -130,8 +130,7 @@ class Replica:
         self.log = folder / f"registry-{number}.log"
         self.config = folder / f"registry-{number}.yaml"
         ports = broker.free_ports(3)
-        self.address, self.admin = f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"
-        self.grpc = f"127.0.0.1:{ports[2]}"
+        self.address, self.admin, self.grpc = (f"127.0.0.1:{port}" for port in ports)
         self.process = None
         self.config.write_text(f"""process:
   name: schema-registry
