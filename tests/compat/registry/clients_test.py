@@ -127,7 +127,8 @@ class ClientsTest(unittest.TestCase):
 
     def test_what_is_no_schema_is_refused(self):
         def check(name, client):
-            message = self.refused(422, 42201, client, "register", subject=f"bad-{name}", schema=FIRST.replace("int32", "Missing"))
+            message = self.refused(422, 42201, client, "register", subject=f"bad-{name}",
+                                   schema=FIRST.replace("int32", "Missing"))
             self.assertIn("Missing", message)
         self.for_each(check)
 
@@ -188,7 +189,9 @@ class ClientsTest(unittest.TestCase):
             client("register", subject=subject, schema=BREAKING)
             client("set_config", subject=subject, level="FULL_TRANSITIVE")
             self.refused(409, (409, 40901), client, "register", subject=subject, schema=SECOND)
-            self.assertEqual(client("delete_config", subject=subject)["level"], "FULL_TRANSITIVE")
+            deleted = client("delete_config", subject=subject)
+            self.refused(404, 40408, client, "get_config", subject=subject)
+            self.assertEqual(deleted["level"], "FULL_TRANSITIVE")
         self.for_each(check)
 
     def test_mode(self):

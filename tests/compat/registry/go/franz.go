@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/sr"
 	"google.golang.org/protobuf/proto"
@@ -176,6 +177,11 @@ func (f *franz) operations() map[string]operation {
 			return nil, err
 		}
 		found, err := f.registry.CreateSchema(franzContext(r), r.subject(), schema)
+		if err != nil && strings.HasPrefix(r.subject(), ":.") {
+			// CreateSchema reads what it has registered by the id alone: with every registry that is an id of the
+			// default context.
+			found, err = f.registry.LookupSchema(franzContext(r), r.subject(), schema)
+		}
 		return franzVersion(found), err
 	}
 	level := func(results []sr.CompatibilityResult) (answer, error) {
@@ -267,7 +273,10 @@ func (f *franz) operations() map[string]operation {
 			return level(f.registry.SetCompatibility(franzContext(r), set, r.subject()))
 		},
 		"delete_config": func(r *request) (answer, error) {
-			return level(f.registry.ResetCompatibility(franzContext(r), r.subject()))
+			// What was set is not told: the client looks for it under "compatibility", and registries answer with
+			// "compatibilityLevel".
+			_, err := level(f.registry.ResetCompatibility(franzContext(r), r.subject()))
+			return answer{}, err
 		},
 		"get_mode": func(r *request) (answer, error) { return mode(f.registry.Mode(franzContext(r), r.subject())) },
 		"set_mode": func(r *request) (answer, error) {
