@@ -20,6 +20,8 @@ sys.path.insert(0, str(ROOT / "tests" / "kafka"))
 import broker  # noqa: E402  (lives beside the fixture that it serves)
 
 JSON_TYPE = "application/vnd.schemaregistry.v1+json"
+# Registered by the registry itself, for its audit log, after the first change.
+OWN_SUBJECT = "audit.event-value"
 ISSUER, AUDIENCE = "tocsin-test", "tocsin-test"
 
 
