@@ -88,15 +88,20 @@ class Audit final : public KafkaAudit {
   ~Audit() override { Stop(); }
 
   void Record(AuditEntry entry) override {
+    absl::Status lost;
     {
       MutexLock lock(mutex_);
-      if (waiting_.size() < options_.max_waiting && !stopped_) {
+      if (stopped_) {
+        lost = Aborted("the process stops");
+      } else if (waiting_.size() >= options_.max_waiting) {
+        lost = ResourceExhausted("too many entries wait");
+      } else {
         waiting_.push_back(std::move(entry));
         changed_.NotifyAll();
         return;
       }
     }
-    TellLost(entry, ResourceExhausted("too many entries wait"));
+    TellLost(entry, lost);
   }
 
   void Start(Registry& registry) override {

@@ -244,6 +244,8 @@ class Registry {
     // With the deleted ones.
     std::size_t subjects = 0;
     std::size_t schemas = 0;
+    // Of the texts that are kept, each once.
+    std::size_t text_bytes = 0;
     // Keys that wait for their tombstone.
     std::size_t superseded = 0;
   };

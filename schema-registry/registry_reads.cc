@@ -308,7 +308,8 @@ absl::StatusOr<std::vector<Change>> Registry::ChangesAfter(std::int64_t revision
 
 Registry::Size Registry::size() const {
   MutexLock lock(mutex_);
-  return {state_.subject_count(), state_.schema_count(), state_.superseded().size()};
+  return {state_.subject_count(), state_.schema_count(), state_.text_bytes(),
+          state_.superseded().size()};
 }
 
 std::int64_t Registry::revision() const {

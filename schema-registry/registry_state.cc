@@ -209,7 +209,12 @@ std::shared_ptr<const std::string> RegistryState::Intern(std::string text) {
     sweep_texts_at_ = std::max<std::size_t>(1024, 2 * texts_.size());
   }
   text.shrink_to_fit();
-  auto fresh = std::make_shared<const std::string>(std::move(text));
+  text_bytes_->fetch_add(text.size(), std::memory_order_relaxed);
+  const std::shared_ptr<const std::string> fresh(
+      new std::string(std::move(text)), [total = text_bytes_](const std::string* gone) {
+        total->fetch_sub(gone->size(), std::memory_order_relaxed);
+        delete gone;
+      });
   texts_.emplace(hash, fresh);
   return fresh;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -120,6 +121,8 @@ class RegistryState {
   bool ContextKnown(std::string_view context) const;
   std::size_t subject_count() const { return subjects_.size(); }
   std::size_t schema_count() const;
+  // Of all texts that are in use, each once, however many subjects and contexts have it.
+  std::size_t text_bytes() const { return text_bytes_->load(std::memory_order_relaxed); }
 
   // --- settings ---------------------------------------------------------------------------------
   // "": everything; ":.eu:": a context. What is set for this name itself.
@@ -235,6 +238,9 @@ class RegistryState {
   // Of texts that are in use, by their hash.
   std::unordered_multimap<std::size_t, std::weak_ptr<const std::string>> texts_;
   std::size_t sweep_texts_at_ = 1024;
+  // Texts outlive the state, in the hands of readers.
+  std::shared_ptr<std::atomic<std::size_t>> text_bytes_ =
+      std::make_shared<std::atomic<std::size_t>>(0);
   // (subject, version) → the (context, id) that import it.
   std::map<std::pair<std::string, std::int32_t>, std::set<std::pair<std::string, SchemaId>>>
       referrers_;

@@ -112,9 +112,14 @@ TEST_F(RegistryTest, TheSameSchemaElsewhereKeepsItsId) {
   Replica replica(topic_);
   ASSERT_THAT(replica.Register("s", kAlert), IsOk());
   ASSERT_THAT(replica.Register("t", kAlertMore), IsOk());
+  const std::size_t bytes = replica.registry->size().text_bytes;
+  EXPECT_EQ(bytes, std::string_view(kAlert).size() + std::string_view(kAlertMore).size());
   const auto elsewhere = replica.Register("u", kAlert);
   ASSERT_THAT(elsewhere, IsOk());
   EXPECT_EQ(elsewhere->schema->id, SchemaId(1));
+  // Ids of another context are others; the text is not kept once more.
+  ASSERT_THAT(replica.Register(":.eu:s", kAlert), IsOk());
+  EXPECT_EQ(replica.registry->size().text_bytes, bytes);
   const auto uses = replica.registry->UsesOf(SchemaId(1), "", Deleted::kExclude);
   ASSERT_THAT(uses, IsOk());
   ASSERT_THAT(*uses, SizeIs(2));

@@ -1,6 +1,7 @@
 #include "schema-registry/wiring.h"
 
 #include <google/protobuf/stubs/logging.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
@@ -86,15 +87,15 @@ class SchemaRegistry final : public process::Component {
         access_(rest.access),
         service_(registry_, access_, runtime.clock()),
         rest_(registry_, std::move(rest)),
-        server_(std::move(server),
-                MakeRestHandler(rest_, runtime.clock(), HandlerOptions(options))) {}
+        server_(std::make_unique<http::Server>(
+            std::move(server), MakeRestHandler(rest_, runtime.clock(), HandlerOptions(options)))) {}
 
   absl::Status Start() {
     runtime_.server().AddService<tocsin::schema::v1::SchemaRegistryService>(
         service_, {std::string(RegistryService::kCallbackMethod)});
     runtime_.readiness().Declare("kafka", "the topic of the schemas has not been read yet");
-    TOCSIN_RETURN_IF_ERROR(Annotate(server_.Start(), "rest"));
-    telemetry::LogInfo("REST interface listens", {{"port", server_.port()}});
+    TOCSIN_RETURN_IF_ERROR(Annotate(server_->Start(), "rest"));
+    telemetry::LogInfo("REST interface listens", {{"port", server_->port()}});
     registry_.Start([this](const absl::Status& status) { StatusChanged(status); });
     audit_->Start(registry_);
     return absl::OkStatus();
@@ -105,9 +106,12 @@ class SchemaRegistry final : public process::Component {
   absl::Status Stop(SteadyTime deadline) override {
     const auto left =
         std::chrono::duration_cast<milliseconds>(deadline - runtime_.clock().SteadyNow());
-    server_.Stop(std::max(left / 2, milliseconds(0)));
-    audit_->Stop();
+    server_->Stop(std::max(left / 2, milliseconds(0)));
+    // Whoever waits for the log is answered, so that the workers come to their end; and only then
+    // the audit log ends, for what they have changed is written there.
     registry_.Stop();
+    server_.reset();
+    audit_->Stop();
     return absl::OkStatus();
   }
 
@@ -124,6 +128,9 @@ class SchemaRegistry final : public process::Component {
   void StatusChanged(const absl::Status& status) {
     if (status.ok()) {
       runtime_.readiness().Met("kafka");
+      // Reading the topic takes many times the memory of what is kept of it, and the allocator
+      // would keep the rest for us.
+      malloc_trim(0);
       return;
     }
     runtime_.readiness().NotMet("kafka", Message(status));
@@ -141,6 +148,10 @@ class SchemaRegistry final : public process::Component {
       telemetry::GetGauge("tocsin_schema_registry_subjects", "Subjects, with the deleted ones.");
   const telemetry::Gauge schemas_ = telemetry::GetGauge(
       "tocsin_schema_registry_schemas", "Schemas that have an id, over all contexts.");
+  const telemetry::Gauge text_bytes_ =
+      telemetry::GetGauge("tocsin_schema_registry_text_bytes",
+                          "Bytes of the texts of schemas that are kept, each text once, however "
+                          "many subjects have it.");
   const telemetry::Gauge superseded_ = telemetry::GetGauge(
       "tocsin_schema_registry_superseded_keys",
       "Keys of the topic that wait for the tombstone that lets compaction remove them.");
@@ -148,9 +159,11 @@ class SchemaRegistry final : public process::Component {
     const Registry::Size size = registry_.size();
     subjects_.Set(static_cast<double>(size.subjects));
     schemas_.Set(static_cast<double>(size.schemas));
+    text_bytes_.Set(static_cast<double>(size.text_bytes));
     superseded_.Set(static_cast<double>(size.superseded));
   }};
-  http::Server server_;
+  // Its handler's workers end with it.
+  std::unique_ptr<http::Server> server_;
 };
 
 }  // namespace

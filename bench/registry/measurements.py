@@ -18,6 +18,9 @@ IDS = 1000
 GET_CONNECTIONS, GET_THREADS = 32, 2
 IDENTICAL_SUBJECTS, IDENTICAL_TEXT_BYTES = 1000, 64 * 1024
 
+TEXT_BYTES = "tocsin_schema_registry_text_bytes"
+AUDIT_LOST = "tocsin_schema_registry_audit_lost_total"
+
 FIELDS = ("string customer", "int64 created_ms", "double amount", "repeated string labels", "bytes signature",
           "bool confirmed", "map<string, string> attributes", "Place place", "repeated Place stops", "Kind kind")
 
@@ -75,6 +78,22 @@ class System:
             raise BenchError(f"GET {path}: {answer}")
         return answer
 
+    def restart(self):
+        """Seconds from exec to ready. BenchError when a change was lost for the audit log."""
+        self.check_audit()
+        self.replica.stop()
+        if "an entry of the audit log was not written" in self.replica.log.read_text():
+            raise BenchError(f"entries of the audit log are lost:\n{self.replica.end_of_log(5)}")
+        began = time.monotonic()
+        self.replica.start()
+        wait_for("the registry to be ready", self.replica.ready, 120)
+        return time.monotonic() - began
+
+    def check_audit(self):
+        lost = self.replica.metric(AUDIT_LOST)
+        if lost:
+            raise BenchError(f"{lost:.0f} changes are not in the audit log")
+
     def schemas(self):
         return int(self.replica.metric("tocsin_schema_registry_schemas"))
 
@@ -90,6 +109,8 @@ def register(system, count, say):
     template = schema("@")
     warm_up = min(WARM_UP_SCHEMAS, count // 4)
     first = 1
+    with system.connect() as connection:  # the first write waits until Kafka's coordinator is up
+        connection.register("first-value", schema(0))
     while first <= warm_up:
         first = min(system.write(template, first, warm_up, 0, 1)["last"], warm_up) + 1
     slices = []
@@ -130,6 +151,7 @@ def next_versions(system, seconds):
     """Each next version of one of 100 subjects, checked against the one before it. Not one of the promises."""
     system.write(next_version("@"), 1, 10 ** 9, WRITERS, 1)
     numbers = system.write(next_version("@"), 10 ** 6, 10 ** 9, WRITERS, seconds)
+    system.check_audit()
     return {"per_second": numbers["per_second"], "p99_ms": numbers["p99_ms"], "subjects": WRITERS}
 
 
@@ -195,11 +217,7 @@ def restart(system, times, say):
     schemas = system.schemas()
     for one in range(times):
         say(f"restart: {one + 1} of {times}")
-        system.replica.stop()
-        began = time.monotonic()
-        system.replica.start()
-        wait_for("the registry to be ready", system.replica.ready, 120)
-        seconds.append(time.monotonic() - began)
+        seconds.append(system.restart())
         if system.schemas() != schemas:
             raise BenchError(f"{schemas} schemas before a restart, {system.schemas()} after it")
         one_get_of_each_kind(system)
@@ -211,12 +229,11 @@ def restart(system, times, say):
 
 
 def identical_texts(registries, subjects, say):
-    """The memory of one text under many subjects, beside as many different texts: each in a registry of its own, read after a
+    """What one text under many subjects takes, beside as many different texts: each in a registry of its own, read after a
     restart, when only what is kept is there."""
-    def fill(topic, number_of):
-        system = System(registries, topic)
+    def fill(name, number_of):
+        system = System(registries, name)
         empty = system.replica.rss_bytes()
-        ids = set()
 
         def add(number):
             with system.connect() as connection:
@@ -224,25 +241,25 @@ def identical_texts(registries, subjects, say):
             if answer.status != 200:
                 raise BenchError(f"registering under bench-{number}-value: {answer}")
             return answer.json["id"]
-        say(f"identical_texts: {topic}, {subjects} subjects")
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            ids.update(pool.map(add, range(1, subjects + 1)))
-        system.replica.stop()
-        system.replica.start()
-        system.replica.await_ready()
-        one_get_of_each_kind(system)
-        if len(system.get("/subjects").json) < subjects:
-            raise BenchError(f"{topic}: fewer than {subjects} subjects after a restart")
-        rss = system.replica.rss_bytes()
-        system.replica.stop()
-        return len(ids), (rss - empty) / subjects
 
-    ids, bytes_each = fill("identical", lambda number: 1)
-    distinct_ids, distinct_bytes = fill("distinct", lambda number: number)
+        say(f"identical_texts: {name}, {subjects} subjects")
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            ids = set(pool.map(add, range(1, subjects + 1)))
+        wait_for("the registry's own schema", lambda: f"{name}.audit-value" in system.get("/subjects").json, 10)
+        system.restart()
+        one_get_of_each_kind(system)
+        if len(system.get("/subjects").json) != subjects + 1:
+            raise BenchError(f"{name}: not {subjects} subjects and the registry's own after a restart")
+        own = len(system.get(f"/subjects/{name}.audit-value/versions/1/schema").body)
+        part = {"ids": len(ids), "kept_text_bytes": int(system.replica.metric(TEXT_BYTES)) - own,
+                "rss_bytes_per_subject": (system.replica.rss_bytes() - empty) / subjects}
+        system.replica.stop()
+        return part
+
     text = len(schema(1, IDENTICAL_TEXT_BYTES))
-    return {"subjects": subjects, "text_bytes": text, "ids": ids, "bytes_per_subject": bytes_each,
-            "distinct": {"ids": distinct_ids, "bytes_per_subject": distinct_bytes},
-            "copies": max(0.0, bytes_each) / text * subjects}
+    same, distinct = fill("identical", lambda number: 1), fill("distinct", lambda number: number)
+    return {"subjects": subjects, "text_bytes": text, **same, "copies": same["kept_text_bytes"] / text,
+            "distinct": {**distinct, "copies": distinct["kept_text_bytes"] / text}}
 
 
 def load_average():

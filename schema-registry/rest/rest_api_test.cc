@@ -56,6 +56,25 @@ TEST_F(RestTest, WhoAndWhenIsToldAndAudited) {
   EXPECT_EQ(Get("/subjects/s/versions/1")["ts"], 0);
 }
 
+class LongTextsTest : public RestFixture {
+ protected:
+  static constexpr std::size_t kTextBytes = std::size_t{1} << 20;
+  LongTextsTest() : RestFixture(kTextBytes) {}
+};
+
+TEST_F(LongTextsTest, AListOfSchemasIsBounded) {
+  for (const std::string name : {"a", "b", "c", "d", "e", "f"}) {
+    std::string text = Concat("syntax = 'proto3'; message ", name, " {} //");
+    text.resize(kTextBytes, 'x');
+    Register(name, text);
+  }
+  EXPECT_EQ(Get("/schemas").size(), 4U);
+  const Json rest = Get("/schemas?offset=4");
+  ASSERT_EQ(rest.size(), 2U);
+  EXPECT_EQ(rest[0]["subject"], "e");
+  EXPECT_EQ(rest[0]["schema"].get_ref<const std::string&>().size(), kTextBytes);
+}
+
 TEST_F(RestTest, Lists) {
   Register("b", kAlert);
   Register("a", kAlert);

@@ -10,6 +10,8 @@ namespace tocsin::registry {
 namespace {
 
 constexpr std::int64_t kMaxListed = 1'000;
+// Texts in one list; it ends after the schema with which they are as long.
+constexpr std::size_t kMaxListedBytes = std::size_t{4} << 20;
 
 bool HasRuleOfType(std::string_view rule_set, std::string_view type) {
   const Json rules = Json::parse(rule_set, nullptr, /*allow_exceptions=*/false);
@@ -60,12 +62,15 @@ Call::Result Call::ListSchemas() {
     versions = Cut(std::move(versions), page);
   }
   Json list = Json::array();
+  std::size_t bytes = 0;
   for (const SchemaVersion& version : versions) {
+    if (bytes >= kMaxListedBytes) break;
     const std::string context = ContextOf(version.subject);
     auto text = TextOf(*version.schema, context);
     // One that does not compile any more must not hide the others.
-    list.push_back(VersionJson(version, text.ok() ? *std::move(text) : *version.schema->text,
-                               ReferencesOf(*version.schema, context)));
+    if (!text.ok()) text = *version.schema->text;
+    bytes += text->size() + version.schema->metadata.size() + version.schema->rule_set.size();
+    list.push_back(VersionJson(version, *std::move(text), ReferencesOf(*version.schema, context)));
   }
   return Dump(list);
 }
