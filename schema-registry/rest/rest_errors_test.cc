@@ -1,4 +1,8 @@
 // Every error that clients are told apart by: what provokes it, and its status, code and message.
+#include <chrono>
+#include <optional>
+#include <string>
+
 #include "schema-registry/rest/testing/rest_fixture.h"
 
 namespace tocsin::registry {
@@ -182,15 +186,71 @@ TEST_F(RestErrorsTest, MethodsAndTypes) {
               415, "'text/plain' is not taken");
 }
 
+TEST_F(RestErrorsTest, ContextsThatAreNotEmpty) {
+  Register(":.eu:s", kAlert);
+  ExpectError(Send("DELETE", "/contexts/.eu"), 42211, "subject");
+}
+
 TEST_F(RestErrorsTest, KafkaAway) {
   Register("s", kAlert);
   EXPECT_EQ(Send("GET", "/subjects/s/versions/1").status, 200);
   topic_.SetAway(true);
   const http::Response response = Post(kAlertMore);
-  EXPECT_THAT(response.status, ::testing::AnyOf(500, 503)) << response.body;
+  ExpectError(response, 50001, "the broker is away");
   EXPECT_EQ(response.headers.Get("retry-after"), "1");
   EXPECT_EQ(Get("/schemas/ids/1")["schema"], kAlert) << "what is known is answered";
-  EXPECT_EQ(Send("GET", "/schemas/ids/2").status, 500) << "and nothing is said not to exist";
+  ExpectError(Send("GET", "/schemas/ids/2"), 50001,
+              "Kafka does not answer, so the newest schemas are not known; try again");
+}
+
+TEST_F(RestErrorsTest, AWriteThatIsNotConfirmed) {
+  log_.FailAppends(1, /*lands=*/false);
+  ExpectError(Post(kAlert), 50001, "did not confirm the write, which may still take effect");
+  log_.FailAppends(1, /*lands=*/false, DeadlineExceeded("no answer within 10 s"));
+  const http::Response response = Post(kAlert);
+  ExpectError(response, 50002, "which may still take effect; try again: no answer within 10 s");
+  EXPECT_EQ(response.headers.Get("retry-after"), "1");
+}
+
+struct OwnTime {
+  FakeClock time;
+};
+
+// With a clock that stands still but for what a test does.
+class RestTimeTest : private OwnTime, public RestFixture {
+ protected:
+  RestTimeTest() : RestFixture(time, Impatient()) {}
+  static RegistryOptions Impatient() {
+    RegistryOptions options;
+    options.read_timeout = std::chrono::milliseconds(10);
+    return options;
+  }
+  void PassSeconds(int count) { time.Advance(std::chrono::seconds(count)); }
+};
+
+TEST_F(RestTimeTest, RecordsThatDoNotComeInTime) {
+  Register("s", kAlert);
+  topic_.Stall([this] { PassSeconds(1); });
+  // There is more than was read.
+  topic_.Append("{\"keytype\":\"NOOP\",\"magic\":0}", std::nullopt);
+  const http::Response response = Send("GET", "/subjects/nobody/versions");
+  ExpectError(response, 50002, "took too long: Kafka does not answer in time. Try again");
+  EXPECT_EQ(response.headers.Get("retry-after"), "1");
+}
+
+TEST_F(RestTimeTest, OthersThatAreAlwaysFirst) {
+  int rounds = 0;
+  log_.BeforeEachAppend([&] {
+    topic_.Append("{\"keytype\":\"NOOP\",\"magic\":0}", std::nullopt);
+    if (++rounds == 3) PassSeconds(11);
+  });
+  const http::Response response = Send("POST", "/subjects/s/versions", Body(kAlert));
+  ExpectError(response, 50301,
+              "other registries wrote at the same time again and again; try again");
+  EXPECT_EQ(response.headers.Get("retry-after"), "1");
+  EXPECT_EQ(rounds, 3) << "each round but the last is tried anew";
+  log_.BeforeEachAppend(nullptr);
+  EXPECT_EQ(Register("s", kAlert), 1);
 }
 
 // --- what no client should send ---------------------------------------------------------------

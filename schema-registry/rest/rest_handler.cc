@@ -60,6 +60,7 @@ class RestHandler final : public http::Handler {
     http::BufferedOptions buffered;
     buffered.max_body = options.max_body;
     buffered.worker_threads = options.worker_threads;
+    buffered.max_queue = options.max_queue;
     buffered.refuse = [](http::Refusal refusal, std::string_view message) {
       switch (refusal) {
         case http::Refusal::kTooLarge:

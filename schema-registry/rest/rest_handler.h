@@ -15,6 +15,8 @@ struct RestHandlerOptions {
   // A longer body is answered with kTooLarge.
   std::size_t max_body = std::size_t{3} << 20;
   int worker_threads = 8;
+  // Requests that wait for a worker; further ones are answered with kBusy.
+  std::size_t max_queue = 1024;
 };
 
 // `api` and `clock` must outlive the handler. Each request is a span and part of the metric

@@ -13,11 +13,12 @@ using ::testing::HasSubstr;
 
 class RestHandlerTest : public RestFixture {
  protected:
-  void Start(RestOptions options = {}) {
+  void Start(RestOptions options = {}, std::size_t max_queue = 10) {
     Serve(std::move(options));
     RestHandlerOptions handler;
     handler.max_body = 5000;
     handler.worker_threads = 2;
+    handler.max_queue = max_queue;
     server_ = std::make_unique<http::Server>(http::ServerOptions{},
                                              MakeRestHandler(*rest_, Clock::Real(), handler));
     ASSERT_TRUE(server_->Start().ok());
@@ -112,6 +113,16 @@ TEST_F(RestHandlerTest, ABodyThatIsTooLargeIsRefusedInTheFormOfAllErrors) {
   const Json body = Json::parse(response.body);
   EXPECT_EQ(body["error_code"], 42209);
   EXPECT_THAT(body["message"].get<std::string>(), HasSubstr("larger than the limit of 5000 bytes"));
+}
+
+TEST_F(RestHandlerTest, WhatCannotWaitAnyMoreIsRefusedInTheFormOfAllErrors) {
+  Start({}, /*max_queue=*/0);
+  const auto response = Call("GET", "/subjects");
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.headers.Get("retry-after"), "1");
+  const Json body = Json::parse(response.body);
+  EXPECT_EQ(body["error_code"], 503);
+  EXPECT_EQ(body["message"], "too many requests wait here; try again in a second");
 }
 
 TEST_F(RestHandlerTest, ATraceIsContinued) {

@@ -68,13 +68,23 @@ class FakeTopic {
     MutexLock lock(mutex_);
     return away_;
   }
+  // The broker answers, but hands out no records. `each_time` runs whenever somebody asks for some.
+  void Stall(std::function<void()> each_time) {
+    MutexLock lock(mutex_);
+    stalled_ = std::move(each_time);
+  }
   absl::StatusOr<LogChunk> ReadFrom(std::int64_t offset, std::chrono::milliseconds timeout) {
     MutexLock lock(mutex_);
-    if (!away_ && offset == end_) {
+    if (!away_ && !stalled_ && offset == end_) {
       // Short, so that a registry that stops is not waited for.
       changed_.WaitFor(mutex_, std::min(timeout, std::chrono::milliseconds(5)));
     }
     if (away_) return Unavailable("the broker is away");
+    if (stalled_) {
+      stalled_();
+      changed_.WaitFor(mutex_, std::min(timeout, std::chrono::milliseconds(5)));
+      return LogChunk{};
+    }
     LogChunk chunk;
     const auto from = std::lower_bound(
         records_.begin(), records_.end(), offset,
@@ -90,6 +100,7 @@ class FakeTopic {
   std::vector<LogRecord> records_ ABSL_GUARDED_BY(mutex_);
   std::int64_t end_ ABSL_GUARDED_BY(mutex_) = 0;
   bool away_ ABSL_GUARDED_BY(mutex_) = false;
+  std::function<void()> stalled_ ABSL_GUARDED_BY(mutex_);
 };
 
 // One registry's view of it. Failures are set while no call is under way.
@@ -99,10 +110,13 @@ class FakeLog final : public RegistryLog {
 
   // Runs once, between the decision and the write.
   void BeforeNextAppend(std::function<void()> hook) { hook_ = std::move(hook); }
+  // The same, between every decision and its write.
+  void BeforeEachAppend(std::function<void()> hook) { each_hook_ = std::move(hook); }
   // The next `count` records are not confirmed; whether they land all the same is `lands`.
-  void FailAppends(int count, bool lands) {
+  void FailAppends(int count, bool lands, absl::Status as = Unavailable("not confirmed")) {
     failures_ = count;
     failures_land_ = lands;
+    failure_ = std::move(as);
   }
   // From now on each record has one of the fates that a producer can meet, at random.
   void SetChaos(std::uint32_t seed) { chaos_.emplace(seed); }
@@ -122,6 +136,7 @@ class FakeLog final : public RegistryLog {
   std::vector<absl::StatusOr<std::int64_t>> Append(std::vector<NewRecord> records,
                                                    std::chrono::milliseconds) override {
     if (hook_) std::exchange(hook_, nullptr)();
+    if (each_hook_) each_hook_();
     // What a producer still holds goes before what it is given now.
     if (chaos_) LandLostAppends();
     std::vector<absl::StatusOr<std::int64_t>> landed;
@@ -130,7 +145,7 @@ class FakeLog final : public RegistryLog {
   }
   absl::StatusOr<LogChunk> Poll(std::chrono::milliseconds timeout) override {
     auto chunk = topic_.ReadFrom(next_, timeout);
-    if (chunk.ok()) next_ = *chunk->end;
+    if (chunk.ok() && chunk->end) next_ = *chunk->end;
     return chunk;
   }
   std::string ClusterId() const override { return "fake"; }
@@ -167,16 +182,18 @@ class FakeLog final : public RegistryLog {
       } else {
         lost_.push_back(std::move(record));
       }
-      return Unavailable("not confirmed");
+      return failure_;
     }
     return Land(std::move(record));
   }
 
   FakeTopic& topic_;
   std::function<void()> hook_;
+  std::function<void()> each_hook_;
   std::optional<std::mt19937> chaos_;
   int failures_ = 0;
   bool failures_land_ = false;
+  absl::Status failure_;
   std::vector<NewRecord> lost_;
   std::int64_t next_ = 0;
 };

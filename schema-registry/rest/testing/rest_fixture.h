@@ -36,7 +36,9 @@ class RestFixture : public ::testing::Test {
   using Headers = std::vector<std::pair<std::string, std::string>>;
 
   explicit RestFixture(std::size_t max_text_bytes = 2000)
-      : log_(topic_), registry_(log_, audit_, Clock::Real(), Limited(max_text_bytes)) {
+      : RestFixture(Clock::Real(), Limited(max_text_bytes)) {}
+  RestFixture(const Clock& clock, const RegistryOptions& options)
+      : log_(topic_), registry_(log_, audit_, clock, options) {
     registry_.Start();
     Serve({});
   }
