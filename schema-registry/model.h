@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "lib/base/clock.h"
 #include "lib/schema/compatibility.h"
+#include "lib/schema/schema_tags.h"
 #include "lib/schema/wire_format.h"
 
 namespace tocsin::registry {
@@ -61,6 +62,8 @@ struct Draft {
   // Chosen by the client: mode IMPORT only (else kNotPermitted).
   std::optional<SchemaId> id;
   std::optional<std::int32_t> version;
+  // Written into the text before anything is made of it.
+  schema::TagChanges tags = {};
 };
 
 // A schema that has an id. Immutable.

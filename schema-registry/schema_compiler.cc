@@ -64,6 +64,15 @@ absl::StatusOr<CompiledDraft> SchemaCompiler::Compile(std::string_view subject, 
       schema::CompiledSchema::Compile({std::string(subject), compiled.text}, sources, limits_);
   if (!schema.ok()) return InvalidSchema(schema.status());
   compiled.schema = *std::move(schema);
+  if (!draft.tags.empty()) {
+    auto text = schema::WithTags(*compiled.schema, draft.tags, sources, limits_);
+    if (!text.ok()) return InvalidSchema(text.status());
+    compiled.text = *std::move(text);
+    auto tagged =
+        schema::CompiledSchema::Compile({std::string(subject), compiled.text}, sources, limits_);
+    if (!tagged.ok()) return InvalidSchema(tagged.status());
+    compiled.schema = *std::move(tagged);
+  }
   if (!normalize) return compiled;
   return Normalize(subject, std::move(compiled), sources);
 }

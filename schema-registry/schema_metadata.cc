@@ -238,6 +238,22 @@ std::string MergeRuleSets(std::string_view older, std::string_view newer) {
   return Dump(merged);
 }
 
+std::string WithoutRules(std::string_view rule_set, const std::vector<std::string>& names) {
+  Json json = Parse(rule_set);
+  for (const char* list : kRuleLists) {
+    const Json* rules = Find(json, list);
+    if (rules == nullptr || !rules->is_array()) continue;
+    Json kept = Json::array();
+    for (const Json& rule : *rules) {
+      if (std::find(names.begin(), names.end(), NameOf(rule)) == names.end()) kept.push_back(rule);
+    }
+    json.erase(list);
+    SetIfAny(json, list, std::move(kept));
+  }
+  std::string text = Dump(json);
+  return text.empty() ? "{}" : text;
+}
+
 std::map<std::string, std::string> PropertiesOf(std::string_view metadata) {
   const Json json = Parse(metadata);
   return SortedMap(Find(json, "properties"));

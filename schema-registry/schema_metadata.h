@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -22,6 +23,9 @@ absl::Status CheckRuleSet(std::string_view rule_set);
 // sensitive ones from both.
 std::string MergeMetadata(std::string_view older, std::string_view newer);
 std::string MergeRuleSets(std::string_view older, std::string_view newer);
+
+// Without the rules of these names, whatever list they are in; "{}" where none are left.
+std::string WithoutRules(std::string_view rule_set, const std::vector<std::string>& names);
 
 // metadata.properties; empty where there are none.
 std::map<std::string, std::string> PropertiesOf(std::string_view metadata);

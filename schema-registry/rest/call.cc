@@ -120,14 +120,20 @@ absl::Status Call::RequireRole(auth::Role role, std::string_view what) const {
 
 absl::StatusOr<Json> Call::Body() const { return ParseBody(request_.body); }
 
+absl::Status Call::CheckImports(std::string_view subject,
+                                const std::vector<Reference>& references) const {
+  if (!access_.restricts_reading()) return absl::OkStatus();
+  for (const Reference& reference : references) {
+    TOCSIN_RETURN_IF_ERROR(access_.MayRead(principal_, Beside(subject, reference.subject)));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Draft> Call::ReadBodyDraft(std::string_view subject) const {
   TOCSIN_ASSIGN_OR_RETURN(const Json body, Body());
   TOCSIN_ASSIGN_OR_RETURN(Draft draft, ReadDraft(body));
-  if (!access_.restricts_reading()) return draft;
   // What is said of the draft says something of what it imports.
-  for (const Reference& reference : draft.references) {
-    TOCSIN_RETURN_IF_ERROR(access_.MayRead(principal_, Beside(subject, reference.subject)));
-  }
+  TOCSIN_RETURN_IF_ERROR(CheckImports(subject, draft.references));
   return draft;
 }
 

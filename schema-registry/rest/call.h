@@ -66,6 +66,7 @@ class Call {
   Result GetVersionText();
   Result ListReferencedBy();
   Result DeleteVersion();
+  Result ChangeTags();
   Result FindByMetadata();
   Result CheckVersion();
   Result CheckSubject();
@@ -103,6 +104,9 @@ class Call {
   absl::StatusOr<std::optional<std::string>> WritableScope() const;
   absl::Status RequireRole(auth::Role role, std::string_view what) const;
   absl::StatusOr<Json> Body() const;
+  // kForbidden where one of them may not be read.
+  absl::Status CheckImports(std::string_view subject,
+                            const std::vector<Reference>& references) const;
   // A draft for this subject; kForbidden where it imports what the caller may not read.
   absl::StatusOr<Draft> ReadBodyDraft(std::string_view subject) const;
   absl::StatusOr<SchemaId> IdOf(std::size_t segment) const;

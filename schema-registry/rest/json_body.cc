@@ -110,6 +110,53 @@ absl::StatusOr<std::vector<Reference>> ReadReferences(const Json& list) {
   return references;
 }
 
+constexpr std::size_t kMaxTags = 1'000;
+
+absl::StatusOr<std::vector<schema::EntityTags>> ReadTags(const Json& body, const char* name) {
+  std::vector<schema::EntityTags> list;
+  const Json* given = Given(body, name);
+  if (given == nullptr) return list;
+  const absl::Status wrong =
+      Wrong(Concat("\"", name,
+                   "\" is not a list of tags: each is {\"schemaEntity\": {\"entityPath\": "
+                   "\"Message.field\", \"entityType\": \"sr_field\" or \"sr_record\"}, \"tags\": "
+                   "[\"PII\"]}"));
+  if (!given->is_array()) return wrong;
+  std::size_t count = 0;
+  for (const Json& entry : *given) {
+    if (!entry.is_object()) return wrong;
+    const Json* entity = Given(entry, "schemaEntity");
+    const Json* tags = Given(entry, "tags");
+    if (entity == nullptr || !entity->is_object() || tags == nullptr || !tags->is_array()) {
+      return wrong;
+    }
+    TOCSIN_ASSIGN_OR_RETURN(std::string path, TextField(*entity, "entityPath"));
+    TOCSIN_ASSIGN_OR_RETURN(const std::string type, TextField(*entity, "entityType"));
+    const bool is_record = AsciiLower(type) == "sr_record";
+    if (!is_record && AsciiLower(type) != "sr_field") return wrong;
+    schema::EntityTags& to = list.emplace_back();
+    to.kind = is_record ? schema::EntityTags::Kind::kMessage : schema::EntityTags::Kind::kField;
+    to.path = std::move(path);
+    for (const Json& tag : *tags) {
+      if (!tag.is_string() || ++count > kMaxTags) return wrong;
+      to.tags.push_back(tag.get<std::string>());
+    }
+  }
+  return list;
+}
+
+absl::StatusOr<std::vector<std::string>> ReadNames(const Json& body, const char* name) {
+  std::vector<std::string> names;
+  const Json* given = Given(body, name);
+  if (given == nullptr) return names;
+  if (!given->is_array()) return Wrong(Concat("\"", name, "\" is not a list of names"));
+  for (const Json& each : *given) {
+    if (!each.is_string()) return Wrong(Concat("\"", name, "\" is not a list of names"));
+    names.push_back(each.get<std::string>());
+  }
+  return names;
+}
+
 }  // namespace
 
 absl::StatusOr<Json> ParseBody(std::string_view body) {
@@ -174,15 +221,38 @@ absl::StatusOr<Draft> ReadDraft(const Json& body) {
     }
     if (*number > 0) draft.version = *number;
   }
-  for (const char* name : {"schemaTagsToAdd", "schemaTagsToRemove"}) {
-    const Json* tags = Given(body, name);
-    if (tags != nullptr && !tags->empty()) {
-      return MakeError(ErrorCode::kNotPermitted,
-                       Concat("this registry does not change tags within a schema; leave \"", name,
-                              "\" out and write the tags as options of the .proto file"));
-    }
+  TOCSIN_ASSIGN_OR_RETURN(draft.tags.add, ReadTags(body, "schemaTagsToAdd"));
+  TOCSIN_ASSIGN_OR_RETURN(draft.tags.remove, ReadTags(body, "schemaTagsToRemove"));
+  TOCSIN_ASSIGN_OR_RETURN(const auto propagate, FlagField(body, "propagateSchemaTags"));
+  if (propagate.value_or(false)) {
+    return MakeError(ErrorCode::kNotPermitted,
+                     "this registry does not copy the tags of the version before; leave "
+                     "\"propagateSchemaTags\" out, and name the tags in \"schemaTagsToAdd\"");
   }
   return draft;
+}
+
+absl::StatusOr<TagRequest> ReadTagRequest(const Json& body) {
+  TagRequest request;
+  TOCSIN_ASSIGN_OR_RETURN(request.tags.add, ReadTags(body, "tagsToAdd"));
+  TOCSIN_ASSIGN_OR_RETURN(request.tags.remove, ReadTags(body, "tagsToRemove"));
+  TOCSIN_ASSIGN_OR_RETURN(request.metadata, ObjectField(body, "metadata"));
+  TOCSIN_ASSIGN_OR_RETURN(request.rule_set, ObjectField(body, "ruleSet"));
+  TOCSIN_ASSIGN_OR_RETURN(request.rules_to_merge, ObjectField(body, "rulesToMerge"));
+  TOCSIN_ASSIGN_OR_RETURN(request.rules_to_remove, ReadNames(body, "rulesToRemove"));
+  if (request.rule_set && (request.rules_to_merge || !request.rules_to_remove.empty())) {
+    return MakeError(ErrorCode::kInvalidRuleSet,
+                     "give either \"ruleSet\" or \"rulesToMerge\" and \"rulesToRemove\"");
+  }
+  if (const Json* version = Given(body, "newVersion")) {
+    const auto number = Integer(*version);
+    if (!number || *number < -1) {
+      return MakeError(ErrorCode::kInvalidVersion,
+                       "\"newVersion\" is not a version: a number from 1 to 2147483647");
+    }
+    if (*number > 0) request.new_version = *number;
+  }
+  return request;
 }
 
 absl::StatusOr<SubjectConfig> ReadConfig(const Json& body) {

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "schema-registry/model.h"
@@ -27,6 +29,20 @@ std::optional<std::int32_t> Integer(const Json& value);
 // A schema as the bodies of POST …/versions, POST /subjects/{s} and POST /compatibility bring it.
 // kInvalidSchema: none in it; kUnprocessable, kInvalidVersion: a field of the wrong kind.
 absl::StatusOr<Draft> ReadDraft(const Json& body);
+
+// What POST …/versions/{v}/tags brings.
+struct TagRequest {
+  schema::TagChanges tags;
+  // JSON objects, as in Draft; nullopt: as they are.
+  std::optional<std::string> metadata;
+  std::optional<std::string> rule_set;
+  std::optional<std::string> rules_to_merge;
+  std::vector<std::string> rules_to_remove;
+  std::optional<std::int32_t> new_version;
+};
+// kUnprocessable, kInvalidVersion: a field of the wrong kind; kInvalidRuleSet: rules as a whole and
+// one by one.
+absl::StatusOr<TagRequest> ReadTagRequest(const Json& body);
 
 // What PUT /config brings. kInvalidLevel; kUnprocessable: a field of the wrong kind, or nothing.
 absl::StatusOr<SubjectConfig> ReadConfig(const Json& body);

@@ -117,8 +117,8 @@ TEST_F(RestErrorsTest, WhatIsNotPermitted) {
   body["id"] = 7;
   ExpectError(Send("POST", "/subjects/s/versions", body.dump()), 42205, "leave \"id\" out");
   body = Json::parse(Body(kAlert));
-  body["schemaTagsToAdd"] = {{{"schemaEntity", {}}, {"tags", {"PII"}}}};
-  ExpectError(Send("POST", "/subjects/s/versions", body.dump()), 42205, "schemaTagsToAdd");
+  body["propagateSchemaTags"] = true;
+  ExpectError(Send("POST", "/subjects/s/versions", body.dump()), 42205, "propagateSchemaTags");
   Register("s", kAlert);
   ExpectError(Send("PUT", "/mode/s", R"({"mode":"IMPORT"})"), 42205, "s");
   Send("PUT", "/mode/s", R"({"mode":"READONLY"})");

@@ -51,6 +51,10 @@ const std::vector<Route>& Routes() {
        {"subjects", "{subject}", "versions", "{version}", "referencedby"},
        kRead,
        &Call::ListReferencedBy},
+      {"POST",
+       {"subjects", "{subject}", "versions", "{version}", "tags"},
+       kWrite,
+       &Call::ChangeTags},
 
       {"POST", {"compatibility", "subjects", "{subject}", "versions"}, kRead, &Call::CheckSubject},
       {"POST",

@@ -8,6 +8,8 @@
 #include "lib/base/status.h"
 #include "schema-registry/registry_errors.h"
 #include "schema-registry/rest/call.h"
+#include "schema-registry/rest/json_body.h"
+#include "schema-registry/schema_metadata.h"
 
 namespace tocsin::registry {
 namespace {
@@ -127,6 +129,37 @@ Call::Result Call::DeleteVersion() {
   TOCSIN_ASSIGN_OR_RETURN(const std::int32_t deleted,
                           registry_.DeleteVersion(actor_, subject, version, permanent));
   return Dump(Json(deleted));
+}
+
+Call::Result Call::ChangeTags() {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string subject, WritableSubject(1));
+  TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion version, VersionAt());
+  TOCSIN_ASSIGN_OR_RETURN(const Json body, Body());
+  TOCSIN_ASSIGN_OR_RETURN(TagRequest request, ReadTagRequest(body));
+  const StoredSchema& before = *version.schema;
+  TOCSIN_RETURN_IF_ERROR(CheckImports(subject, before.references));
+  Draft draft{before.type, *before.text, before.references,      before.metadata, before.rule_set,
+              {},          {},           std::move(request.tags)};
+  if (request.metadata) draft.metadata = *std::move(request.metadata);
+  if (request.rule_set) draft.rule_set = *std::move(request.rule_set);
+  if (request.rules_to_merge || !request.rules_to_remove.empty()) {
+    TOCSIN_RETURN_IF_ERROR(CheckRuleSet(request.rules_to_merge.value_or("")));
+    TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion latest, registry_.GetVersion(subject, {}, false));
+    draft.rule_set =
+        WithoutRules(MergeRuleSets(latest.schema->rule_set, request.rules_to_merge.value_or("")),
+                     request.rules_to_remove);
+  }
+  if (request.new_version) {
+    draft.version = request.new_version;
+    draft.metadata = MergeMetadata(
+        draft.metadata,
+        Dump(Json{{"properties", {{"confluent:version", std::to_string(*request.new_version)}}}}));
+  }
+  TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion tagged,
+                          registry_.Register(actor_, subject, draft, {}));
+  std::string text =
+      TextOf(*tagged.schema, ContextOf(tagged.subject)).value_or(*tagged.schema->text);
+  return Dump(RegisteredJson(tagged, std::move(text)));
 }
 
 Call::Result Call::FindByMetadata() {
