@@ -24,6 +24,7 @@
 #include "cli/core/exit_code.h"
 #include "cli/output.h"
 #include "cli/stop_request.h"
+#include "cli/testing/user_environment.h"
 #include "cli/watch.h"
 #include "lib/base/mutex.h"
 #include "lib/base/testing/status_matchers.h"
@@ -207,6 +208,7 @@ class FakeLive : public live::v1::LiveService::Service {
 
 class CommandsTest : public ::testing::Test {
  protected:
+  static void SetUpTestSuite() { ForgetUserEnvironment(); }
   void SetUp() override {
     std::string pattern = (std::filesystem::temp_directory_path() / "tocsin-cmd-XXXXXX").string();
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);

@@ -17,6 +17,7 @@
 #include "cli/core/exit_code.h"
 #include "cli/schema/git.h"
 #include "cli/stop_request.h"
+#include "cli/testing/user_environment.h"
 #include "lib/base/mutex.h"
 #include "lib/base/text.h"
 #include "tocsin/schema/v1/registry.grpc.pb.h"
@@ -200,6 +201,7 @@ class FakeRegistry final : public schema::v1::SchemaRegistryService::Service {
 
 class SchemaCommandsTest : public ::testing::Test {
  protected:
+  static void SetUpTestSuite() { ForgetUserEnvironment(); }
   void SetUp() override {
     std::string pattern = (fs::temp_directory_path() / "tocsin-schema-XXXXXX").string();
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
