@@ -102,7 +102,8 @@ void RandomOperations(Registry& registry, std::uint32_t seed, int count, bool pe
   std::mt19937 random(seed);
   const auto pick = [&](std::size_t below) { return random() % below; };
   for (int i = 0; i < count; ++i) {
-    const std::string subject = *std::next(kSubjects.begin(), pick(kSubjects.size()));
+    const std::string subject =
+        *std::next(kSubjects.begin(), static_cast<int>(pick(kSubjects.size())));
     switch (pick(12)) {
       case 0:
         (void)registry.DeleteVersion({"ann", ""}, subject, 1 + static_cast<int>(pick(10)), false);

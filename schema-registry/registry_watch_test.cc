@@ -1,6 +1,7 @@
 #include "schema-registry/registry_watch.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <memory>
