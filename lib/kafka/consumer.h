@@ -11,11 +11,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/kafka/record_view.h"
 #include "lib/kafka/types.h"
 
 namespace tocsin::kafka {
@@ -35,7 +37,7 @@ struct ConsumerOptions {
   StartPosition start = StartPosition::kEarliest;
   // Silence after which the group gives this member's partitions away.
   std::chrono::milliseconds session_timeout{10'000};
-  // The longest time between two calls of Poll; beyond it the member is thrown out.
+  // The longest time between two calls of Poll or PollViews; beyond it the member is thrown out.
   std::chrono::milliseconds max_poll_interval{300'000};
   // Most records that one Poll returns.
   std::size_t max_batch = 1'000;
@@ -53,8 +55,8 @@ struct AssignedPartition {
   std::optional<std::int64_t> committed = std::nullopt;
 };
 
-// Called from within Poll, Close and the destructor, on their thread. Eager: every rebalance first
-// takes all partitions away, then gives the new ones.
+// Called from within Poll and PollViews, Close and the destructor, on their thread. Eager: every
+// rebalance first takes all partitions away, then gives the new ones.
 class RebalanceListener {
  public:
   virtual ~RebalanceListener() = default;
@@ -96,6 +98,49 @@ struct Batch {
   bool empty() const { return records.empty() && ends.empty() && errors.empty(); }
 };
 
+// What one PollViews has found, as in Batch, and the client's memory in which it lies.
+//
+// Its views live until it is destroyed or assigned to. It may outlive later polls, seeks and
+// revocations, so that one batch is computed while the next is fetched, and may be moved to and
+// released on another thread. What it holds is not bounded by `max_buffered_bytes`: release batches
+// in step with polling. It may even outlive the consumer, whose connections then end with the last
+// batch: release all before making a successor with the same instance id.
+class ViewBatch {
+ public:
+  // Who makes batches derives from it. Not for others.
+  class Memory {
+   public:
+    virtual ~Memory() = default;
+    // The batch ends: delete this object or keep it for another batch. Any thread.
+    virtual void Release() { delete this; }
+
+    std::vector<RecordView> records;
+    Offsets ends;
+    std::vector<PollError> errors;
+  };
+
+  ViewBatch() = default;
+  explicit ViewBatch(std::unique_ptr<Memory> memory) : memory_(memory.release()) {}
+
+  // Per partition in the order of offsets.
+  std::span<const RecordView> records() const {
+    return memory_ == nullptr ? std::span<const RecordView>() : memory_->records;
+  }
+  const Offsets& ends() const { return memory_ == nullptr ? Nothing().ends : memory_->ends; }
+  const std::vector<PollError>& errors() const {
+    return memory_ == nullptr ? Nothing().errors : memory_->errors;
+  }
+  bool empty() const { return records().empty() && ends().empty() && errors().empty(); }
+
+ private:
+  struct Releaser {
+    void operator()(Memory* memory) const { memory->Release(); }
+  };
+  static const Memory& Nothing();
+
+  std::unique_ptr<Memory, Releaser> memory_;
+};
+
 // Opaque proof of membership at one moment, for TransactionalProducer::SendOffsets.
 struct GroupMetadata {
   std::string group = {};
@@ -121,7 +166,15 @@ class Consumer {
   // and gives no partition before it knows them: offsets that are pending in the transaction of a
   // dead predecessor hold it up until that is aborted. So call TransactionalProducer::Init (which
   // aborts it) before the first Poll, or else it waits for the transaction's timeout.
-  virtual Batch Poll(std::chrono::milliseconds timeout) = 0;
+  //
+  // What it returns was read under the assignment that holds when it returns: where partitions were
+  // taken away meanwhile, nothing of theirs is handed out any more.
+  //
+  // The views' topics are the same bytes for the same topic (data() is equal), and live as long as
+  // the consumer and its batches.
+  virtual ViewBatch PollViews(std::chrono::milliseconds timeout) = 0;
+  // PollViews, copied.
+  Batch Poll(std::chrono::milliseconds timeout);
 
   // The next Poll continues here. Records already handed out stay handed out. The partition must be
   // assigned (FAILED_PRECONDITION). At most 5 s.

@@ -6,6 +6,7 @@
 #include <functional>
 #include <future>
 #include <set>
+#include <thread>
 
 #include "lib/base/hash.h"
 #include "lib/base/testing/status_matchers.h"
@@ -109,6 +110,35 @@ class ContractTest : public ::testing::Test {
   static std::vector<std::string> Values(const Batch& batch) {
     std::vector<std::string> values;
     for (const Record& record : batch.records) values.push_back(record.value.value_or("(null)"));
+    return values;
+  }
+
+  static std::vector<ViewBatch> PollViewRecords(Consumer& consumer, std::size_t count) {
+    std::vector<ViewBatch> batches;
+    const SteadyTime deadline = Clock::Real().SteadyNow() + kPatience;
+    while (All(batches).size() < count) {
+      if (Clock::Real().SteadyNow() > deadline) {
+        ADD_FAILURE() << "nothing more comes; " << All(batches).size() << " records";
+        break;
+      }
+      ViewBatch batch = consumer.PollViews(milliseconds(100));
+      EXPECT_THAT(batch.errors(), IsEmpty());
+      if (!batch.records().empty()) batches.push_back(std::move(batch));
+    }
+    return batches;
+  }
+  static std::vector<RecordView> All(const std::vector<ViewBatch>& batches) {
+    std::vector<RecordView> all;
+    for (const ViewBatch& batch : batches) {
+      all.insert(all.end(), batch.records().begin(), batch.records().end());
+    }
+    return all;
+  }
+  static std::vector<std::string> ViewValues(const std::vector<ViewBatch>& batches) {
+    std::vector<std::string> values;
+    for (const RecordView& record : All(batches)) {
+      values.emplace_back(record.value.value_or("(null)"));
+    }
     return values;
   }
 
@@ -370,6 +400,136 @@ TEST_F(ContractTest, TwoLiveMembersWithOneIdFenceEachOther) {
   const Batch batch = PollUntil(*old_one, [](const Batch& all) { return !all.errors.empty(); });
   EXPECT_TRUE(batch.errors[0].fatal);
   EXPECT_THAT(batch.errors[0].status, StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+// --- views
+// ----------------------------------------------------------------------------------------
+
+TEST_F(ContractTest, AViewShowsTheRecordAsItWasSent) {
+  const std::string topic = Topic();
+  Send({.topic = topic,
+        .key = "key",
+        .value = std::string("a\0b", 3),
+        .headers = {{"ce_id", "1"}, {"twice", "x"}, {"twice", "y"}, {"empty", ""}}});
+  Send({.topic = topic, .key = std::nullopt, .value = std::nullopt, .headers = {{"only", "1"}}});
+  Send({.topic = topic, .key = "", .value = ""});
+  Send({.topic = topic, .key = std::nullopt, .value = "v", .headers = {{"", "nameless"}}});
+  const auto consumer = Reader({topic, 0});
+  const std::vector<ViewBatch> batches = PollViewRecords(*consumer, 4);
+  const std::vector<RecordView> records = All(batches);
+  ASSERT_EQ(records.size(), 4U);
+  EXPECT_EQ(records[0].topic, topic);
+  EXPECT_EQ(records[0].partition, 0);
+  EXPECT_EQ(records[0].offset, 0);
+  EXPECT_EQ(records[0].key, "key");
+  EXPECT_EQ(records[0].value, std::string_view("a\0b", 3));
+  using Entry = HeaderViews::Entry;
+  EXPECT_THAT(records[0].headers.entries(), ElementsAre(Entry("ce_id", "1"), Entry("twice", "x"),
+                                                        Entry("twice", "y"), Entry("empty", "")));
+  EXPECT_EQ(records[0].headers.Find("twice"), "y");
+  EXPECT_EQ(records[0].headers.Find("none"), std::nullopt);
+  EXPECT_GT(records[0].timestamp, WallTime(std::chrono::hours(24 * 365 * 50)));
+  EXPECT_EQ(records[1].key, std::nullopt);
+  EXPECT_EQ(records[1].value, std::nullopt);
+  EXPECT_THAT(records[1].headers.entries(), ElementsAre(Entry("only", "1")));
+  EXPECT_EQ(records[2].key, "");
+  EXPECT_EQ(records[2].value, "");
+  EXPECT_TRUE(records[2].headers.empty());
+  EXPECT_EQ(records[3].key, std::nullopt);
+  EXPECT_EQ(records[3].value, "v");
+  EXPECT_THAT(records[3].headers.entries(), ElementsAre(Entry("", "nameless")));
+}
+
+TEST_F(ContractTest, ViewsLiveAsLongAsTheirBatchWhateverTheConsumerDoes) {
+  const std::string topic = Topic();
+  const TopicPartition where{topic, 0};
+  for (int i = 0; i < 3; ++i) {
+    Send({.topic = topic, .key = "k", .value = std::to_string(i), .headers = {{"n", "1"}}});
+  }
+  auto consumer = Reader(where);
+  std::vector<ViewBatch> first = PollViewRecords(*consumer, 3);
+  ASSERT_THAT(consumer->Seek(where, 1), IsOk());
+  std::vector<ViewBatch> second = PollViewRecords(*consumer, 2);
+  // The same topic is the same bytes, from one batch to the next.
+  EXPECT_EQ(All(first)[0].topic.data(), All(second)[0].topic.data());
+  EXPECT_THAT(ViewValues(second), ElementsAre("1", "2"));
+  // What was handed out before the seek stays as it was.
+  EXPECT_THAT(ViewValues(first), ElementsAre("0", "1", "2"));
+  consumer.reset();
+  EXPECT_THAT(ViewValues(second), ElementsAre("1", "2"));
+  EXPECT_EQ(All(second)[1].topic, topic);
+  EXPECT_EQ(All(second)[1].headers.Find("n"), "1");
+  // Another thread may have the last of it.
+  std::thread([batches = std::move(second)]() mutable { batches.clear(); }).join();
+  EXPECT_THAT(ViewValues(first), ElementsAre("0", "1", "2"));
+}
+
+TEST_F(ContractTest, AMovedBatchLeavesAnEmptyOne) {
+  const std::string topic = Topic();
+  Send({.topic = topic, .value = "v"});
+  const auto consumer = Reader({topic, 0});
+  std::vector<ViewBatch> batches = PollViewRecords(*consumer, 1);
+  ViewBatch taken = std::move(batches.back());
+  EXPECT_FALSE(taken.empty());
+  EXPECT_TRUE(batches.back().empty());  // NOLINT(bugprone-use-after-move): what is tested
+  taken = ViewBatch();
+  EXPECT_TRUE(taken.empty());
+}
+
+TEST_F(ContractTest, ABatchHoldsNoMoreThanItsLimitAndTheNextTheRest) {
+  const std::string topic = Topic(2);
+  for (int i = 0; i < 10; ++i) {
+    Send({.topic = topic, .partition = i % 2, .value = std::to_string(i)});
+  }
+  auto consumer = cluster_->MakeConsumer({.max_batch = 3});
+  ASSERT_THAT(consumer->Assign({{{topic, 0}, 0}, {{topic, 1}, 0}}), IsOk());
+  const std::vector<ViewBatch> batches = PollViewRecords(*consumer, 10);
+  std::vector<std::int64_t> next{0, 0};
+  for (const ViewBatch& batch : batches) {
+    EXPECT_LE(batch.records().size(), 3U);
+    for (const RecordView& record : batch.records()) {
+      EXPECT_EQ(record.offset, next[static_cast<std::size_t>(record.partition)]++);
+    }
+  }
+  EXPECT_THAT(next, ElementsAre(5, 5));
+  EXPECT_EQ(consumer->Position({topic, 1}), 5);
+}
+
+TEST_F(ContractTest, AViewIsProducedAsItStands) {
+  const std::string topic = Topic(6);
+  auto producer = cluster_->MakeTransactionalProducer(cluster_->UniqueName("tx"));
+  ExpectOk(producer->Init());
+  ExpectOk(producer->Begin());
+  {
+    // Needed during the call only.
+    const std::string name = topic;
+    std::string key = "RYERSS AVE";
+    std::string value("a\0b", 3);
+    const std::vector<HeaderViews::Entry> headers{{"x", key}, {"x", "2"}, {"empty", ""}};
+    ExpectOk(producer->ProduceView(
+        {.topic = name, .key = key, .value = value, .headers = HeaderViews(headers)}));
+    ExpectOk(producer->ProduceView({.topic = name, .partition = 1}));
+    ExpectOk(producer->ProduceView({.topic = name, .partition = 1, .key = "", .value = ""}));
+    key.assign("overwritten");
+    value.assign("overwritten");
+  }
+  const std::int32_t chosen = PartitionForKey("RYERSS AVE", 6);
+  ASSERT_NE(chosen, 1);
+  const CommitResult result = producer->Commit();
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_THAT(result.written, UnorderedElementsAre(Pair(TopicPartition{topic, chosen}, 1),
+                                                   Pair(TopicPartition{topic, 1}, 2)));
+  const Batch keyed = PollRecords(*Reader({topic, chosen}), 1);
+  ASSERT_EQ(keyed.records.size(), 1U);
+  EXPECT_EQ(keyed.records[0].key, "RYERSS AVE");
+  EXPECT_EQ(keyed.records[0].value, std::string("a\0b", 3));
+  EXPECT_EQ(keyed.records[0].headers, (Headers{{"x", "RYERSS AVE"}, {"x", "2"}, {"empty", ""}}));
+  const Batch bare = PollRecords(*Reader({topic, 1}), 2);
+  ASSERT_EQ(bare.records.size(), 2U);
+  EXPECT_EQ(bare.records[0].key, std::nullopt);
+  EXPECT_EQ(bare.records[0].value, std::nullopt);
+  EXPECT_EQ(bare.records[1].key, "");
+  EXPECT_EQ(bare.records[1].value, "");
 }
 
 // --- transactions

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 
 #include "lib/base/status.h"
-#include "lib/base/time.h"
 #include "lib/telemetry/log.h"
 
 namespace tocsin::kafka::internal {
@@ -233,42 +231,6 @@ rd_kafka_headers_t* MakeHeaders(const Headers& headers) {
                         static_cast<ssize_t>(value.size()));
   }
   return made;
-}
-
-Record ToRecord(const rd_kafka_message_t& message) {
-  Record record;
-  record.topic = rd_kafka_topic_name(message.rkt);
-  record.partition = message.partition;
-  record.offset = message.offset;
-  if (message.key != nullptr) {
-    record.key.emplace(static_cast<const char*>(message.key), message.key_len);
-  }
-  if (message.payload != nullptr) {
-    record.value.emplace(static_cast<const char*>(message.payload), message.len);
-  }
-  rd_kafka_timestamp_type_t type{};
-  const std::int64_t sent = rd_kafka_message_timestamp(&message, &type);
-  if (type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) {
-    // Producers may write any number there.
-    using std::chrono::milliseconds;
-    record.timestamp = WallTime(std::clamp(
-        milliseconds(sent), std::chrono::ceil<milliseconds>(kFirstTime.time_since_epoch()),
-        std::chrono::floor<milliseconds>(kLastTime.time_since_epoch())));
-  }
-  rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    const char* name = nullptr;
-    const void* value = nullptr;
-    std::size_t size = 0;
-    for (std::size_t i = 0;
-         rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
-         ++i) {
-      record.headers.Append(name, value == nullptr
-                                      ? std::string()
-                                      : std::string(static_cast<const char*>(value), size));
-    }
-  }
-  return record;
 }
 
 rd_kafka_resp_err_t Enqueue(rd_kafka_t* client, const OutgoingRecord& record, void* opaque) {

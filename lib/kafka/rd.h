@@ -88,7 +88,6 @@ std::vector<TopicPartition> FromList(const rd_kafka_topic_partition_list_t& list
 
 // nullptr for no headers. The caller, or a successful produce, owns it.
 rd_kafka_headers_t* MakeHeaders(const Headers& headers);
-Record ToRecord(const rd_kafka_message_t& message);
 
 // Hands a record to the client's queue without copying its value: `value` must stay until the
 // delivery report that carries `opaque`.

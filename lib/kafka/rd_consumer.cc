@@ -11,16 +11,20 @@
 #include "lib/base/status.h"
 #include "lib/kafka/consumer.h"
 #include "lib/kafka/rd.h"
+#include "lib/kafka/rd_view_batch.h"
 
 namespace tocsin::kafka {
 namespace {
+using internal::BatchPool;
 using internal::ConfBuilder;
+using internal::ConsumerClient;
 using internal::ErrorPtr;
 using internal::EventPtr;
 using internal::GroupMetadataPtr;
 using internal::MessagePtr;
 using internal::PartitionListPtr;
 using internal::QueuePtr;
+using internal::RdBatchMemory;
 using std::chrono::milliseconds;
 
 // Offsets that are pending in somebody's transaction are waited for; the next Poll goes on waiting.
@@ -105,16 +109,14 @@ class RdConsumer final : public Consumer {
         conf.raw(), [](rd_kafka_t* client, int error, const char* reason, void* hooks) {
           Self(hooks).OnError(client, static_cast<rd_kafka_resp_err_t>(error), reason);
         });
-    hooks_.owner = this;
-    TOCSIN_ASSIGN_OR_RETURN(handle_, conf.Make(RD_KAFKA_CONSUMER, &hooks_));
+    client_->hooks.owner = this;
+    TOCSIN_ASSIGN_OR_RETURN(client_->handle, conf.Make(RD_KAFKA_CONSUMER, &client_->hooks));
+    handle_ = client_->handle;
     rd_kafka_poll_set_consumer(handle_);
     return absl::OkStatus();
   }
 
-  ~RdConsumer() override {
-    Close();
-    if (handle_ != nullptr) rd_kafka_destroy_flags(handle_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-  }
+  ~RdConsumer() override { Close(); }
 
   absl::Status Subscribe(std::vector<std::string> topics, RebalanceListener* listener) override {
     if (options_.group.empty()) {
@@ -148,21 +150,24 @@ class RdConsumer final : public Consumer {
     return absl::OkStatus();
   }
 
-  Batch Poll(milliseconds timeout) override {
-    Batch batch;
-    if (closed_) return batch;
+  ViewBatch PollViews(milliseconds timeout) override {
+    if (closed_) return {};
+    std::unique_ptr<RdBatchMemory> batch = batches_->Get();
+    slots_.clear();
+    polled_ = batch.get();
     if (pending_assignment_.has_value()) CompleteAssignment();
     // A call within Poll may have reported something already.
     milliseconds wait = errors_.empty() ? timeout : kNoTime;
-    while (batch.records.size() < options_.max_batch) {
-      const MessagePtr message(rd_kafka_consumer_poll(handle_, internal::Milliseconds(wait)));
+    while (batch->records.size() < options_.max_batch) {
+      MessagePtr message(rd_kafka_consumer_poll(handle_, internal::Milliseconds(wait)));
       wait = kNoTime;
       if (message == nullptr) break;
-      Take(*message, batch);
+      Take(std::move(message), *batch);
     }
-    std::move(errors_.begin(), errors_.end(), std::back_inserter(batch.errors));
+    polled_ = nullptr;
+    std::move(errors_.begin(), errors_.end(), std::back_inserter(batch->errors));
     errors_.clear();
-    return batch;
+    return ViewBatch(std::move(batch));
   }
 
   absl::Status Seek(const TopicPartition& where, std::int64_t offset) override {
@@ -368,12 +373,35 @@ class RdConsumer final : public Consumer {
                                                       : RD_KAFKA_OFFSET_END;
   }
 
-  void Take(const rd_kafka_message_t& message, Batch& batch) {
+  // What a poll knows of a partition after its first record there. Messages in hand hold the topic,
+  // so its address is not used again meanwhile.
+  struct Slot {
+    const rd_kafka_topic_t* topic = nullptr;
+    std::int32_t partition = 0;
+    std::string_view name;
+    // nullptr: it is not assigned.
+    std::optional<std::int64_t>* position = nullptr;
+  };
+
+  Slot& SlotOf(const rd_kafka_message_t& message) {
+    for (Slot& slot : slots_) {
+      if (slot.topic == message.rkt && slot.partition == message.partition) return slot;
+    }
+    Slot& slot = slots_.emplace_back();
+    slot.topic = message.rkt;
+    slot.partition = message.partition;
+    slot.name = batches_->Intern(rd_kafka_topic_name(message.rkt));
+    const auto position = positions_.find({std::string(slot.name), slot.partition});
+    if (position != positions_.end()) slot.position = &position->second;
+    return slot;
+  }
+
+  void Take(MessagePtr taken, RdBatchMemory& batch) {
+    const rd_kafka_message_t& message = *taken;
     if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      batch.records.push_back(internal::ToRecord(message));
-      const Record& record = batch.records.back();
-      const auto position = positions_.find(record.where());
-      if (position != positions_.end()) position->second = record.offset + 1;
+      const Slot& slot = SlotOf(message);
+      if (slot.position != nullptr) *slot.position = message.offset + 1;
+      batch.Add(taken.release(), slot.name);
       return;
     }
     std::optional<TopicPartition> where;
@@ -478,10 +506,18 @@ class RdConsumer final : public Consumer {
     member_ = false;
     paused_.clear();
     positions_.clear();
+    // Eager: everything is taken away, and so is what this poll has in hand.
+    slots_.clear();
+    if (polled_ != nullptr) {
+      polled_->DropRecords();
+      polled_->ends.clear();
+    }
   }
 
   const ConsumerOptions options_;
-  ConfBuilder::Hooks hooks_;
+  const std::shared_ptr<ConsumerClient> client_ = std::make_shared<ConsumerClient>();
+  const std::shared_ptr<BatchPool> batches_ = std::make_shared<BatchPool>(client_);
+  // That of `client_`.
   rd_kafka_t* handle_ = nullptr;
   OffsetQuery other_isolation_;
   Mode mode_ = Mode::kNew;
@@ -494,6 +530,9 @@ class RdConsumer final : public Consumer {
   std::map<TopicPartition, std::optional<std::int64_t>> positions_;
   std::set<TopicPartition> paused_;
   std::vector<PollError> errors_;
+  // Of the poll under way.
+  std::vector<Slot> slots_;
+  RdBatchMemory* polled_ = nullptr;
 };
 
 }  // namespace

@@ -87,7 +87,8 @@ class RdTransactionalProducer final : public TransactionalProducer {
     return result;
   }
 
-  TransactionResult Produce(OutgoingRecord record) override {
+  TransactionResult ProduceView(const OutgoingView& view) override {
+    OutgoingRecord record = Own(view);
     const std::string what = Concat("producing to ", record.topic);
     if (record.value.has_value() && record.value->size() > options_.max_record_bytes) {
       return {InvalidArgument(Concat(what, ": a record of ", record.value->size(),
@@ -284,6 +285,11 @@ class RdTransactionalProducer final : public TransactionalProducer {
 };
 
 }  // namespace
+
+TransactionResult TransactionalProducer::Produce(const OutgoingRecord& record) {
+  HeaderMemory memory;
+  return ProduceView(AsView(record, memory));
+}
 
 std::string_view ErrorClassName(ErrorClass error_class) {
   switch (error_class) {

@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/kafka/consumer.h"
+#include "lib/kafka/record_view.h"
 #include "lib/kafka/types.h"
 
 namespace tocsin::kafka {
@@ -64,10 +65,10 @@ struct TransactionalProducerOptions {
   std::size_t max_record_bytes = 2U << 20;
 };
 
-// One thread at a time. Each call but Produce blocks for at most 2 × transaction_timeout;
-// kRetriable errors are retried inside for up to one transaction_timeout before they are returned.
-// The destructor does not abort: the coordinator does, at the next Init under this id or after
-// transaction_timeout; it blocks for at most about 1 s.
+// One thread at a time. Each call but Produce and ProduceView blocks for at most 2 ×
+// transaction_timeout; kRetriable errors are retried inside for up to one transaction_timeout
+// before they are returned. The destructor does not abort: the coordinator does, at the next Init
+// under this id or after transaction_timeout; it blocks for at most about 1 s.
 class TransactionalProducer {
  public:
   virtual ~TransactionalProducer() = default;
@@ -75,9 +76,10 @@ class TransactionalProducer {
   // kRetriable: the cluster does not answer, or an older transaction is still being ended.
   virtual TransactionResult Init() = 0;
   virtual TransactionResult Begin() = 0;
-  // Does not wait for delivery; a failed one shows in Commit as kAbort. Blocks while the queue is
-  // full, at most transaction_timeout, then kAbort.
-  virtual TransactionResult Produce(OutgoingRecord record) = 0;
+  // Copies what `record` shows. Does not wait for delivery; a failed one shows in Commit as kAbort.
+  // Blocks while the queue is full, at most transaction_timeout, then kAbort.
+  virtual TransactionResult ProduceView(const OutgoingView& record) = 0;
+  TransactionResult Produce(const OutgoingRecord& record);
   // `next`: for each input partition the next offset to read. Takes the consumer's group metadata
   // at this moment. kAbort when the group has moved on (a rebalance): the new owner reads them
   // again.

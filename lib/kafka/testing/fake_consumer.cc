@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "lib/base/status.h"
@@ -54,25 +57,18 @@ class FakeConsumer final : public Consumer {
     return absl::OkStatus();
   }
 
-  Batch Poll(milliseconds timeout) override {
-    const SteadyTime deadline = Clock::Real().SteadyNow() + timeout;
-    for (;;) {
-      if (closed_) return {};
-      Batch batch;
-      const bool moved = subscribed_ && FollowGroup(batch);
-      MutexLock lock(state_->mutex);
-      if (!state_->reachable) {
-        if (!std::exchange(told_away_, true)) {
-          batch.errors.push_back({state_->Away(), std::nullopt, false});
-        }
-      } else {
-        told_away_ = false;
-        for (auto& [where, place] : places_) Read(where, place, batch);
-      }
-      const auto left = deadline - Clock::Real().SteadyNow();
-      if (moved || !batch.empty() || left <= std::chrono::nanoseconds::zero()) return batch;
-      state_->changed.WaitFor(state_->mutex, left);
+  ViewBatch PollViews(milliseconds timeout) override {
+    auto memory = std::make_unique<Memory>();
+    memory->owned = PollOwned(timeout);
+    for (const Record& record : memory->owned.records) {
+      RecordView view = AsView(record, memory->headers);
+      view.topic = *topics_->insert(record.topic).first;
+      memory->records.push_back(view);
     }
+    memory->ends = std::move(memory->owned.ends);
+    memory->errors = std::move(memory->owned.errors);
+    memory->topics = topics_;
+    return ViewBatch(std::move(memory));
   }
 
   absl::Status Seek(const TopicPartition& where, std::int64_t offset) override {
@@ -176,6 +172,14 @@ class FakeConsumer final : public Consumer {
   }
 
  private:
+  // Only grows, on the consumer's thread; batches keep it alive.
+  using Topics = std::set<std::string, std::less<>>;
+  struct Memory final : ViewBatch::Memory {
+    Batch owned;
+    HeaderMemory headers;
+    std::shared_ptr<const Topics> topics;
+  };
+
   struct Place {
     // RD_KAFKA_OFFSET_BEGINNING and _END, as librdkafka takes them: -2 and -1.
     std::int64_t next = 0;
@@ -185,6 +189,27 @@ class FakeConsumer final : public Consumer {
     std::optional<std::int64_t> told_end = std::nullopt;
     bool told_out_of_range = false;
   };
+
+  Batch PollOwned(milliseconds timeout) {
+    const SteadyTime deadline = Clock::Real().SteadyNow() + timeout;
+    for (;;) {
+      if (closed_) return {};
+      Batch batch;
+      const bool moved = subscribed_ && FollowGroup(batch);
+      MutexLock lock(state_->mutex);
+      if (!state_->reachable) {
+        if (!std::exchange(told_away_, true)) {
+          batch.errors.push_back({state_->Away(), std::nullopt, false});
+        }
+      } else {
+        told_away_ = false;
+        for (auto& [where, place] : places_) Read(where, place, batch);
+      }
+      const auto left = deadline - Clock::Real().SteadyNow();
+      if (moved || !batch.empty() || left <= std::chrono::nanoseconds::zero()) return batch;
+      state_->changed.WaitFor(state_->mutex, left);
+    }
+  }
 
   static absl::Status OffsetsArePending() {
     return Unavailable("offsets are pending in a transaction (fake)");
@@ -342,6 +367,7 @@ class FakeConsumer final : public Consumer {
   bool told_away_ = false;
   std::int64_t generation_ = 0;
   std::map<TopicPartition, Place> places_;
+  const std::shared_ptr<Topics> topics_ = std::make_shared<Topics>();
 };
 
 }  // namespace

@@ -133,13 +133,13 @@ class FakeTransactionalProducer final : public TransactionalProducer {
     return {};
   }
 
-  TransactionResult Produce(OutgoingRecord record) override {
+  TransactionResult ProduceView(const OutgoingView& record) override {
     MutexLock lock(state_->mutex);
     if (auto failed = Fail(Step::kTransactionalProduce)) return *std::move(failed);
     if (!began_) return WrongState("Produce");
     Transaction& transaction = state_->transactions[id_];
     if (transaction.epoch != epoch_) return Fenced();
-    const auto delivered = state_->AppendRecord(record, EntryState::kOpen);
+    const auto delivered = state_->AppendRecord(Own(record), EntryState::kOpen);
     if (!delivered.ok()) return {delivered.status(), ErrorClass::kAbort};
     transaction.open = true;
     transaction.where.push_back(delivered->where);
