@@ -67,8 +67,12 @@ class Handle final : public Exchange {
 }  // namespace
 
 ExchangeCore::ExchangeCore(std::shared_ptr<Loop> loop, RequestHead head, const Limits& limits,
-                           StreamSide* stream)
-    : loop_(std::move(loop)), head_(std::move(head)), limits_(limits), stream_(stream) {}
+                           StreamSide* stream, SteadyTime now)
+    : loop_(std::move(loop)),
+      head_(std::move(head)),
+      limits_(limits),
+      stream_(stream),
+      body_progress_(now) {}
 
 std::shared_ptr<Exchange> ExchangeCore::MakeHandle(std::shared_ptr<ExchangeCore> core) {
   return std::make_shared<Handle>(std::move(core));

@@ -36,7 +36,7 @@ class StreamSide {
 class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
  public:
   ExchangeCore(std::shared_ptr<Loop> loop, RequestHead head, const Limits& limits,
-               StreamSide* stream);
+               StreamSide* stream, SteadyTime now);
 
   static std::shared_ptr<Exchange> MakeHandle(std::shared_ptr<ExchangeCore> core);
 
@@ -96,7 +96,8 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   std::uint64_t body_total_ = 0;
   bool body_ended_ = false;
   bool body_too_large_ = false;
-  SteadyTime body_progress_{};
+  // First the time of the head.
+  SteadyTime body_progress_;
   std::function<void(absl::StatusOr<BodyPart>)> read_;
   bool delivery_scheduled_ = false;
 

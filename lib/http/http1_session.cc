@@ -219,7 +219,8 @@ void Http1Session::StartExchange() {
   keep_alive_ = parser_->keep_alive() && !draining_;
   expects_continue_ = AsciiLower(head.headers.Joined("expect")) == "100-continue";
   head_written_ = chunked_ = bodyless_ = false;
-  core_ = std::make_shared<ExchangeCore>(context_.loop, std::move(head), context_.limits, this);
+  core_ = std::make_shared<ExchangeCore>(context_.loop, std::move(head), context_.limits, this,
+                                         context_.clock->SteadyNow());
   context_.handler->Handle(ExchangeCore::MakeHandle(core_));
 }
 

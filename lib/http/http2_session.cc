@@ -334,8 +334,8 @@ int Http2Session::OnFrame(const nghttp2_frame& frame) {
 
 void Http2Session::StartExchange(Stream& stream, bool end) {
   const bool too_large = stream.head_too_large;
-  stream.core = std::make_shared<ExchangeCore>(context_.loop, std::move(stream.head),
-                                               context_.limits, &stream);
+  stream.core = std::make_shared<ExchangeCore>(
+      context_.loop, std::move(stream.head), context_.limits, &stream, context_.clock->SteadyNow());
   if (end) stream.core->EndBody();
   if (too_large) {
     stream.core->SendHead({431, {{"content-type", "text/plain; charset=utf-8"}}}, false);

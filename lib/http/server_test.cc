@@ -565,6 +565,33 @@ TEST_F(ServerTest, SlowHeadsAreCutOff) {
   EXPECT_TRUE(open_block.ReceiveAll());
 }
 
+TEST_F(ServerTest, ABodyHasItsTimeFromTheHeadOn) {
+  Limits limits;
+  limits.body_timeout = std::chrono::seconds(30);
+  Start(limits);
+  RawSocket slow(server_->port());
+  slow.Send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+  ASSERT_TRUE(slow.ReceiveUntil("\r\n\r\n"));
+  Http2Client http2(server_->port());
+  const std::int32_t id = http2.Start("POST", "/echo", {});
+  ASSERT_TRUE(http2.Until([&] { return http2.stream(id).status == 200; }));
+  // On every I/O thread: when they are cut off, timeouts have been looked at.
+  std::vector<std::unique_ptr<RawSocket>> silent;
+  for (int i = 0; i < 4; ++i) silent.push_back(std::make_unique<RawSocket>(server_->port()));
+  RawSocket accepted(server_->port());
+  accepted.Send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+  ASSERT_TRUE(accepted.ReceiveUntil("world"));
+  clock_.Advance(std::chrono::seconds(20));
+  for (const auto& socket : silent) EXPECT_TRUE(socket->ReceiveAll());
+  slow.Send("hello");
+  EXPECT_TRUE(slow.ReceiveUntil("hello"));
+  http2.SendData(id, "hello");
+  EXPECT_TRUE(http2.Until([&] { return http2.stream(id).body == "hello"; }));
+  clock_.Advance(std::chrono::seconds(31));
+  EXPECT_TRUE(slow.ReceiveAll());
+  EXPECT_TRUE(http2.UntilClosed(id));
+}
+
 TEST_F(ServerTest, IdleConnectionsAreClosed) {
   Start();
   RawSocket idle(server_->port());
