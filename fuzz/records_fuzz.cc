@@ -3,9 +3,11 @@
 // the same bytes' meaning, and the state that comes of it keeps its promises.
 #include <google/protobuf/stubs/logging.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -37,20 +39,33 @@ void CheckRoundTrip(const LogRecord& record) {
           again->references == value->references && again->deleted == value->deleted);
 }
 
-void CheckState(const RegistryState& state) {
-  for (const std::string& subject : state.Subjects("", /*deleted=*/true)) {
+void CheckState(RegistryState& state, SchemaCompiler& compiler) {
+  // As the registry does in the background.
+  for (const RegistryState::Unknown& each : state.TakeUnknown(100)) {
+    const auto imports = state.ResolveImports(each.context, each.schema->references);
+    if (!imports.ok()) continue;
+    const auto key = compiler.KeyOf(each.context, *each.schema, *imports, /*normalize=*/false);
+    if (!key.ok()) continue;
+    state.SetContentKey(each.context, each.schema->id, *key);
+    Require(state.FindContent(each.context, *key) != nullptr);
+  }
+  for (const std::string& subject : state.Subjects({std::nullopt, "", Deleted::kInclude})) {
+    const auto name = ParseSubject(subject);
+    Require(name.ok() && FormatSubject(*name) == subject);
+    const std::string& context = name->context;
     for (const SchemaVersion& version : state.VersionsOf(subject)) {
-      Require(version.schema != nullptr && version.schema->id < state.next_id());
+      Require(version.schema != nullptr && version.schema->id < state.NextId(context));
       Require(version.version >= 1 && version.version < state.NextVersion(subject));
-      Require(state.FindSchema(version.schema->id) == version.schema);
-      Require(state.FindContent(version.schema->content_key) != nullptr);
+      Require(state.FindSchema(context, version.schema->id) == version.schema);
       bool used = false;
-      for (const SchemaVersion& use : state.UsesOf(version.schema->id, /*deleted=*/true)) {
+      for (const SchemaVersion& use :
+           state.UsesOf(context, version.schema->id, Deleted::kInclude)) {
         used = used || (use.subject == subject && use.version == version.version);
       }
       Require(used);
-      static_cast<void>(state.ResolveImports(version.schema->references));
     }
+    static_cast<void>(state.ConfigInForce(subject));
+    static_cast<void>(state.ModeInForce(subject));
   }
 }
 
@@ -62,7 +77,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   tocsin::schema::CompileLimits limits;
   limits.max_text_bytes = 4096;
   SchemaCompiler compiler(limits, 16);
-  RegistryState state(compiler);
+  RegistryState state(StateOptions{.node = 1, .max_changes = 8, .max_superseded = 8});
   std::string_view input(reinterpret_cast<const char*>(data), size);
   for (std::int64_t offset = 0; !input.empty(); ++offset) {
     const std::string_view line = input.substr(0, input.find('\n'));
@@ -76,6 +91,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     state.Apply(record);
     Require(state.position() == offset + 1);
   }
-  CheckState(state);
+  CheckState(state, compiler);
   return 0;
 }
