@@ -1,0 +1,105 @@
+"""The parts of the benchmark, each by itself: what is set up, in which turn the contenders run, what the result says."""
+
+import pathlib
+import shutil
+import tempfile
+import time
+
+import oracle
+from cluster import Cluster
+from contenders import HERE, BareConsumer, KafkaStreams, Ours, write_w1
+from measuring import load_average, progress, spread
+from system import System
+
+CONTENDERS = ("kafka_streams", "bare_consumer")
+KEYS, SEED = 10_000, 42
+TOPIC = "bench.w1"
+PACK = HERE / "pack"
+
+
+class Site:
+    """A broker and what correlation needs, in a temporary folder. Use as a context manager."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tocsin-bench-"))
+        self.cluster = self.system = None
+
+    def __enter__(self):
+        try:
+            self.cluster = Cluster(self.folder).__enter__()
+            self.system = System(self.folder, self.cluster.bootstrap, pack=PACK)
+            self.system.make_own_topics({TOPIC: 4})
+            self.system.start_registry()
+            self.schema_id = self.system.register(f"{TOPIC}-value", PACK / "proto/tocsin/bench/v1/event.proto")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        if self.system is not None:
+            self.system.__exit__(*exception)
+        if self.cluster is not None:
+            self.cluster.__exit__(*exception)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def per_cpu_second(run):
+    return run["records"] / run["cpu_seconds"]
+
+
+def per_second(run):
+    return run["records"] / run["wall_seconds"]
+
+
+def summary(runs):
+    return {"events_per_cpu_second": spread([per_cpu_second(run) for run in runs]),
+            "cpu_us_per_event": spread([1e6 / per_cpu_second(run) for run in runs]),
+            "events_per_second": spread([per_second(run) for run in runs])}
+
+
+def w1(options):
+    """Kafka to Kafka, exactly once: every contender reads the same topic from its beginning, in turn."""
+    with Site() as site:
+        progress("W1: the oracle")
+        answers = oracle.w1(options.events, KEYS, SEED)
+        ours = Ours(site.system, answers)
+        ours.apply_rule()
+        begin = time.monotonic()
+        written = write_w1(site.system, TOPIC, site.schema_id, options, keys=KEYS, seed=SEED)
+        progress(f"W1: {written:,} events written in {time.monotonic() - begin:.1f} s; {len(answers):,} firings to find")
+        contenders = [ours]
+        if "kafka_streams" not in options.without:
+            contenders.append(KafkaStreams(site.system, answers))
+        if "bare_consumer" not in options.without:
+            contenders.append(BareConsumer(site.system))
+        runs = {contender.name: [] for contender in contenders}
+        loads = []
+        for number in range(options.rounds):
+            for contender in contenders:
+                loads.append(load_average())
+                run = contender.run(TOPIC)
+                runs[contender.name].append(run)
+                progress(f"W1: round {number + 1} of {options.rounds}: {contender.name}: "
+                         f"{1e6 / per_cpu_second(run):.2f} us CPU per event, {per_second(run):,.0f} events/s")
+        result = {"events": written, "firings": len(answers), "rounds": options.rounds, "load": spread(loads),
+                  "ours": summary(runs["ours"])}
+        for contender in contenders[1:]:
+            theirs = runs[contender.name]
+            part = summary(theirs)
+            ratios = [per_cpu_second(a) / per_cpu_second(b) for a, b in zip(runs["ours"], theirs)]
+            walls = [per_second(a) / per_second(b) for a, b in zip(runs["ours"], theirs)]
+            part.update(ratio=spread(ratios)["median"], ratio_spread=spread(ratios),
+                        wall_ratio=spread(walls)["median"], wall_ratio_spread=spread(walls))
+            result[contender.name] = part
+        return result
+
+
+PARTS = {"w1": w1}
+
+
+def measure(options, result):
+    for name in options.only:
+        result["machine"]["load"][name] = load_average()
+        result[name] = PARTS[name](options)
+    progress("")
