@@ -31,17 +31,19 @@ class Cluster:
         self.folders = [folder / f"broker-{number}" for number in range(1, count + 1)]
         self.advertised, self.settings = advertised, settings or {}
         self.count = count
-        self.ports = []
+        self.ports, self.internal = [], []
         self.jars = broker.jars_folder()
 
     @property
-    def addresses(self):
-        """host:port of each broker itself, whatever it advertises."""
-        return [f"127.0.0.1:{port}" for port in self.ports]
+    def bootstrap(self):
+        """What clients are given."""
+        return ",".join(self.advertised(number, port) if self.advertised else f"127.0.0.1:{port}"
+                        for number, port in enumerate(self.ports))
 
     @property
-    def bootstrap(self):
-        return ",".join(self.addresses)
+    def direct(self):
+        """The brokers themselves, whatever they advertise."""
+        return ",".join(f"127.0.0.1:{port}" for port in self.internal)
 
     def __enter__(self):
         try:
@@ -60,13 +62,13 @@ class Cluster:
 
     def _try_start(self):
         ports = broker.free_ports(3 * self.count)
-        self.ports, internal, controllers = (ports[i * self.count:(i + 1) * self.count] for i in range(3))
+        self.ports, self.internal, controllers = (ports[i * self.count:(i + 1) * self.count] for i in range(3))
         cluster_id = "A" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
         for number, folder in enumerate(self.folders):
             broker.stop(folder)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            (folder / "server.properties").write_text(self._properties(number, folder, internal, controllers))
+            (folder / "server.properties").write_text(self._properties(number, folder, controllers))
             formatted = subprocess.run(
                 broker.java(self.jars, "-Xmx256m", "-XX:TieredStopAtLevel=1",
                             ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster_id,
@@ -78,8 +80,8 @@ class Cluster:
         with concurrent.futures.ThreadPoolExecutor(self.count) as threads:
             return all(threads.map(lambda folder: broker.launch(folder, self.jars) is not None, self.folders))
 
-    def _properties(self, number, folder, internal, controllers):
-        port, inside = self.ports[number], internal[number]
+    def _properties(self, number, folder, controllers):
+        port, inside = self.ports[number], self.internal[number]
         text = (broker.RECIPE / "server.properties").read_text()
         for name, value in (("PORT", port), ("CONTROLLER_PORT", controllers[number]), ("DATA_DIR", folder / "data")):
             text = text.replace(f"@{name}@", str(value))
