@@ -14,12 +14,19 @@ namespace {
 constexpr std::int32_t kLastNumber = std::numeric_limits<std::int32_t>::max() - 1;
 constexpr std::string_view kSettingsContext = ".__GLOBAL";
 constexpr std::size_t kMaxReferences = 1'000;
+// An error is for a person, and gRPC sends it in a header.
+constexpr std::size_t kMostToldInAnError = 20;
 
 std::string Explain(std::string_view subject, const CompatibilityVerdict& verdict) {
   std::string text =
       Concat("the schema is not compatible (", schema::LevelName(verdict.level), ") with version ",
              verdict.against.value_or(0), " of subject '", subject, "':");
+  std::size_t told = 0;
   for (const schema::Finding& finding : verdict.findings) {
+    if (++told > kMostToldInAnError) {
+      return Concat(text, "\nand ", verdict.findings.size() - kMostToldInAnError,
+                    " more; a compatibility check tells them");
+    }
     text += Concat("\n", schema::KindName(finding.kind), " at ", finding.path, ": ",
                    finding.description);
     if (!finding.consequence.empty()) text += Concat("; ", finding.consequence);

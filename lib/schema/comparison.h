@@ -4,6 +4,7 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include <cstddef>
 #include <map>
 #include <set>
 #include <string>
@@ -31,6 +32,10 @@ struct Change {
   Spot older;
   Spot newer;
 };
+
+// More are counted in the last one's description. Each level has a list of its own, and each list
+// goes into one answer: two schemas without anything in common would fill it with megabytes.
+inline constexpr std::size_t kMaxFindings = 1'000;
 
 // One comparison of two files. What goes on inside a message that is imported is compared once per
 // pair of types, after the file itself.

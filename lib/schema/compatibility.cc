@@ -132,13 +132,21 @@ class PairOfSchemas {
 
   std::vector<Finding> Against(const LevelFacts& level) {
     std::vector<Finding> findings;
+    std::size_t left_out = 0;
     for (const Direction direction : {Direction::kBackward, Direction::kForward}) {
       if (direction == Direction::kBackward ? !level.backward : !level.forward) continue;
       for (const Change& change : Changes(direction)) {
-        if (StandsAgainst(change, direction, level.strict)) {
+        if (!StandsAgainst(change, direction, level.strict)) continue;
+        if (findings.size() < kMaxFindings) {
           findings.push_back(ToFinding(change, direction));
+        } else {
+          ++left_out;
         }
       }
+    }
+    if (left_out > 0) {
+      findings.back().description +=
+          Concat(" (and ", left_out, left_out == 1 ? " more finding)" : " more findings)");
     }
     return findings;
   }

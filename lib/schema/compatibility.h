@@ -142,7 +142,7 @@ struct Finding {
 // Places are looked up by parsing the texts anew, once, when there is a difference to tell.
 std::vector<Finding> Differences(const CompiledSchema& older, const CompiledSchema& newer);
 
-// What stands against `newer` directly following `older` at this level; empty when nothing does.
+// What stands against `newer` after `older` at this level: the first 1,000, the last tells of more.
 std::vector<Finding> CheckCompatibility(const CompiledSchema& older, const CompiledSchema& newer,
                                         CompatibilityLevel level);
 

@@ -117,5 +117,26 @@ TEST(Strict, TellsTheReservationAndAFreeNumber) {
   EXPECT_EQ(findings[0].newer, (Place{"", 3, 13}));
 }
 
+std::string Fields(int count, std::string_view label) {
+  std::string text = "syntax = 'proto3'; message M {";
+  for (int i = 1; i <= count; ++i) text += Concat(label, " int32 f", i, " = ", i, ";");
+  return text + "}";
+}
+
+TEST(Strict, FindingsAreBounded) {
+  const auto findings = [](int fields) {
+    return CheckCompatibility(*Compile(Fields(fields, "")), *Compile(Fields(fields, "repeated")),
+                              CompatibilityLevel::kStrict);
+  };
+  // One for each field and direction.
+  const auto whole = findings(500);
+  ASSERT_EQ(whole.size(), 1'000U);
+  EXPECT_THAT(whole.back().description, ::testing::Not(::testing::HasSubstr("more finding")));
+  const auto cut = findings(5'000);
+  ASSERT_EQ(cut.size(), 1'000U);
+  EXPECT_THAT(cut.back().description, ::testing::EndsWith(" (and 9000 more findings)"));
+  EXPECT_EQ(cut.front().description, whole.front().description);
+}
+
 }  // namespace
 }  // namespace tocsin::schema

@@ -121,6 +121,8 @@ absl::StatusOr<std::vector<schema::EntityTags>> ReadTags(const Json& body, const
                    "\" is not a list of tags: each is {\"schemaEntity\": {\"entityPath\": "
                    "\"Message.field\", \"entityType\": \"sr_field\" or \"sr_record\"}, \"tags\": "
                    "[\"PII\"]}"));
+  const absl::Status too_many = Wrong(
+      Concat("\"", name, "\" has more than ", kMaxTags, " tags; send them in several requests"));
   if (!given->is_array()) return wrong;
   std::size_t count = 0;
   for (const Json& entry : *given) {
@@ -134,11 +136,13 @@ absl::StatusOr<std::vector<schema::EntityTags>> ReadTags(const Json& body, const
     TOCSIN_ASSIGN_OR_RETURN(const std::string type, TextField(*entity, "entityType"));
     const bool is_record = AsciiLower(type) == "sr_record";
     if (!is_record && AsciiLower(type) != "sr_field") return wrong;
+    if (list.size() >= kMaxTags) return too_many;
     schema::EntityTags& to = list.emplace_back();
     to.kind = is_record ? schema::EntityTags::Kind::kMessage : schema::EntityTags::Kind::kField;
     to.path = std::move(path);
     for (const Json& tag : *tags) {
-      if (!tag.is_string() || ++count > kMaxTags) return wrong;
+      if (!tag.is_string()) return wrong;
+      if (++count > kMaxTags) return too_many;
       to.tags.push_back(tag.get<std::string>());
     }
   }

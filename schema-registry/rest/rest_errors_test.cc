@@ -304,6 +304,24 @@ TEST_F(RestLimitsTest, TenThousandFields) {
   ExpectError(Send("POST", "/subjects/s/versions", Body(Fields(10'001))), 42201, "10000");
 }
 
+TEST_F(RestLimitsTest, FiveThousandBreaks) {
+  Send("PUT", "/config/s", R"({"compatibility":"STRICT"})");
+  Register("s", Fields(5'000));
+  std::string broken = Fields(5'000);
+  for (std::size_t at = 0; (at = broken.find("int32", at)) != std::string::npos; at += 14) {
+    broken.insert(at, "repeated ");
+  }
+  const http::Response refused = Send("POST", "/subjects/s/versions", Body(broken));
+  ExpectError(refused, 409, "\nand 980 more; a compatibility check tells them");
+  EXPECT_LT(refused.body.size(), 20'000U);
+  const Json verdict =
+      Value("POST", "/compatibility/subjects/s/versions?verbose=true", Body(broken));
+  EXPECT_EQ(verdict["findings"].size(), 1'000U);
+  EXPECT_EQ(verdict["messages"].size(), 1'002U);
+  EXPECT_THAT(verdict["messages"][999].get<std::string>(),
+              ::testing::HasSubstr("(and 9000 more findings)"));
+}
+
 TEST_F(RestLimitsTest, ATextOfTenMegabytes) {
   ExpectError(Send("POST", "/subjects/s/versions", Body(std::string(10'000'000, ' '))), 42209,
               "10000000 bytes");

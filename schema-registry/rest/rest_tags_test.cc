@@ -111,6 +111,11 @@ TEST_F(RestTagsTest, WhatIsRefused) {
         Json::array({{{"schemaEntity", {{"entityPath", 7}}}, {"tags", Json::array()}}})}) {
     ExpectError(Change({{"tagsToAdd", wrong}}), 422, "\"");
   }
+  Json many = Tags("Alert.source", "PII");
+  for (int i = 0; i < 1'000; ++i) many.push_back(many[0]);
+  ExpectError(Change({{"tagsToAdd", many}}), 422, "\"tagsToAdd\" has more than 1000 tags");
+  for (Json& each : many) each["tags"] = Json::array();
+  ExpectError(Change({{"tagsToAdd", many}}), 422, "\"tagsToAdd\" has more than 1000 tags");
   ExpectError(Change({{"rulesToRemove", {7}}}), 422, "\"rulesToRemove\" is not a list of names");
   Send("PUT", "/mode/s", R"({"mode":"READONLY"})");
   ExpectError(Change({{"tagsToAdd", Tags("Alert.source", "PII")}}), 42205, "READONLY");
