@@ -7,7 +7,6 @@ import pathlib
 import shutil
 import struct
 import subprocess
-import sys
 
 from measuring import BenchError, Passage
 from system import BIN
@@ -80,8 +79,10 @@ class Ours:
     name = "ours"
     changelog = "correlation-bench.w1-changelog"
 
-    def __init__(self, system, answers, more=""):
-        self.system, self.answers, self.more = system, answers, more
+    def __init__(self, system, answers, more="", label=""):
+        """`label` keeps the groups of several of these apart."""
+        self.system, self.answers, self.more, self.label = system, answers, more, label
+        self.full_answers = answers
         self.runs = 0
 
     def apply_rule(self):
@@ -90,83 +91,94 @@ class Ours:
         self.system.apply_rule(process, HERE / "pack/rules/w1.yaml")
         process.stop()
 
-    def run(self, topic):
+    def start(self, topic):
+        """(process, the topic of its firings, where they begin, its group); it reads `topic` from its beginning."""
         self.runs += 1
         self.system.delete_topics(self.changelog)
         begin = self.system.end_offsets("detections")
-        group = f"ours-{self.runs}"
+        group = f"ours-{self.label}{self.runs}"
         process = self.system.make_correlation(group, ["worker-0"], group=group, more=self.more).start()
+        return process, "detections", begin, group
+
+    def end(self, process, group):
+        process.stop()
+        shutil.rmtree(self.system.folder / f"state-{group}", ignore_errors=True)
+
+    def run(self, topic):
+        process, _, begin, group = self.start(topic)
         try:
             taken = Passage(self.system, topic, group, process.process).measure()
         except BenchError as failure:
             raise BenchError(f"{failure}\n{process.end_of_log()}") from None
-        process.stop()
-        shutil.rmtree(self.system.folder / f"state-{group}", ignore_errors=True)
-        compare(self.name, sorted(self.firings(begin)), self.answers)
+        self.end(process, group)
+        compare(self.name, sorted(map(self.firing, read_records(self.system, "detections", begin))), self.answers)
         return taken
 
-    def firings(self, begin):
-        for record in read_records(self.system, "detections", begin):
-            key, time_ms, ids = None, 0, []
-            for number, value in fields(record.value()[6:]):
-                if number == 5:
-                    key = int(value)
-                elif number == 6:
-                    time = dict(fields(value))
-                    time_ms = time.get(1, 0) * 1000 + time.get(2, 0) // 1_000_000
-                elif number == 10:
-                    ids.append(int(dict(fields(value))[5]))
-            yield key, time_ms, tuple(ids)
+    @staticmethod
+    def firing(record):
+        """(key, time in ms, ids of its events) of a detection."""
+        key, time_ms, ids = None, 0, []
+        for number, value in fields(record.value()[6:]):
+            if number == 5:
+                key = int(value)
+            elif number == 6:
+                time = dict(fields(value))
+                time_ms = time.get(1, 0) * 1000 + time.get(2, 0) // 1_000_000
+            elif number == 10:
+                ids.append(int(dict(fields(value))[5]))
+        return key, time_ms, tuple(ids)
 
 
 class KafkaStreams:
     """bench/peers/kafka_streams: EOS v2, one stream thread, a commit each 100 ms."""
     name = "kafka_streams"
 
-    def __init__(self, system, answers, guarantee="exactly_once_v2", commit="100"):
-        self.system, self.guarantee, self.commit = system, guarantee, commit
-        self.answers = [firing[:2] for firing in answers]
+    def __init__(self, system, answers, guarantee="exactly_once_v2", commit="100", label=""):
+        self.system, self.guarantee, self.commit, self.label = system, guarantee, commit, label
+        self.answers, self.full_answers = [firing[:2] for firing in answers], answers
         self.runs = 0
         built = subprocess.run([PEERS / "kafka_streams/build"], stdout=subprocess.PIPE, text=True, check=False)
         if built.returncode != 0:
             raise BenchError("Kafka Streams cannot be built (above)")
         self.class_path = built.stdout.strip()
 
-    def start(self, topic, application):
-        """(process, the topic of its firings)."""
+    def start(self, topic):
+        """As Ours.start; the process is a subprocess.Popen."""
+        self.runs += 1
+        application = f"streams-{self.label}{self.runs}"
         output = f"{application}-firings"
         self.system.make_topics({output: (4, {})})
-        state = self.system.folder / application
-        log = open(self.system.folder / f"{application}.log", "wb")
-        process = subprocess.Popen(
-            ["java", "-cp", self.class_path, "Threshold", f"broker={self.system.direct}", f"application={application}",
-             f"input={topic}", f"output={output}", f"state={state}", f"guarantee={self.guarantee}",
-             f"commit={self.commit}"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        log.close()
-        return process, output
+        with open(self.system.folder / f"{application}.log", "wb") as log:
+            process = subprocess.Popen(
+                ["java", "-cp", self.class_path, "Threshold", f"broker={self.system.direct}",
+                 f"application={application}", f"input={topic}", f"output={output}",
+                 f"state={self.system.folder / application}", f"guarantee={self.guarantee}", f"commit={self.commit}"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return process, output, {}, application
 
     def end(self, process, application):
         process.kill()
         process.wait()
         shutil.rmtree(self.system.folder / application, ignore_errors=True)
+        topics = set(self.system.kafka_admin.list_topics(timeout=10).topics)
+        self.system.delete_topics(*({f"{application}-firings", f"{application}-windows-changelog"} & topics))
 
     def run(self, topic):
-        self.runs += 1
-        application = f"streams-{self.runs}"
-        process, output = self.start(topic, application)
+        process, output, begin, application = self.start(topic)
         try:
             taken = Passage(self.system, topic, application, process).measure()
+            compare(self.name, sorted(map(self.firing, read_records(self.system, output, begin))), self.answers)
         except BenchError as failure:
             log = (self.system.folder / f"{application}.log").read_text(errors="replace")
             raise BenchError(f"{failure}\n{log[-2000:]}") from None
         finally:
             self.end(process, application)
-        firings = sorted((int(record.key()), struct.unpack(">q", record.value()[-8:])[0])
-                         for record in read_records(self.system, output, {}))
-        compare(self.name, firings, self.answers)
-        self.system.delete_topics(output, f"{application}-windows-changelog")
         return taken
+
+    @staticmethod
+    def firing(record):
+        """(key, time in ms) of a firing."""
+        return int(record.key()), struct.unpack(">q", record.value()[-8:])[0]
 
 
 class BareConsumer:
@@ -189,8 +201,7 @@ def write_w1(system, topic, schema_id, options, **more):
     command = [PROGRAMS / "w1_writer", "--broker", system.direct, "--topic", topic, "--schema-id", schema_id]
     for name, value in {"events": options.events, **more}.items():
         command += [f"--{name}", value]
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=sys.stderr, text=True,
-                          check=False)
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise BenchError("the events were not written (above)")
     return int(done.stdout)

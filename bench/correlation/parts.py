@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 
+import latency as latency_of
 import oracle
 from cluster import Cluster
 from contenders import HERE, BareConsumer, KafkaStreams, Ours, write_w1
@@ -95,7 +96,42 @@ def w1(options):
         return result
 
 
-PARTS = {"w1": w1}
+def latency(options):
+    """10,000 events a second, open loop: ours in both modes, Kafka Streams in both at its own commit intervals."""
+    rate, seconds = 10_000, 15 if options.quick else 40
+    answers = oracle.w1(rate * seconds, KEYS, SEED)
+    with Site() as site:
+        ours = Ours(site.system, answers)
+        ours.apply_rule()
+        contenders = [("ours", "exactly_once", ours),
+                      ("ours", "at_least_once", Ours(site.system, answers, "guarantee: at_least_once\n", "alo-"))]
+        if "kafka_streams" not in options.without:
+            contenders += [
+                ("kafka_streams", "exactly_once", KafkaStreams(site.system, answers, "exactly_once_v2", "", "eos-")),
+                ("kafka_streams", "at_least_once", KafkaStreams(site.system, answers, "at_least_once", "", "alo-"))]
+        runs = {}
+        for number in range(options.rounds):
+            for who, mode, contender in contenders:
+                site.system.delete_topics(TOPIC)
+                site.system.make_own_topics({TOPIC: 4})
+                run = latency_of.measure(site.system, contender, TOPIC, site.schema_id, rate, seconds)
+                runs.setdefault((who, mode), []).append(run)
+                progress(f"latency: round {number + 1} of {options.rounds}: {who}, {mode}: p50 {run['p50_ms']:.1f} ms, "
+                         f"p99 {run['p99_ms']:.1f} ms")
+    result = {"events_per_second": rate, "seconds": seconds, "rounds": options.rounds}
+    for (who, mode), of_it in runs.items():
+        values = {name: spread([run[name] for run in of_it])["median"] for name in of_it[0]}
+        values["p99_ms_spread"] = spread([run["p99_ms"] for run in of_it])
+        if who == "ours":
+            result[mode] = values
+        else:
+            theirs = result.setdefault(who, {})
+            theirs[mode] = values
+            values["latency_ratio"] = values["p99_ms"] / result[mode]["p99_ms"]
+    return result
+
+
+PARTS = {"w1": w1, "latency": latency}
 
 
 def measure(options, result):

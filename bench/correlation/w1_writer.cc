@@ -247,7 +247,6 @@ int main(int argc, char** argv) {
     for (const tocsin::bench::W1Event& event : events) {
       std::int64_t due_ms = 0;
       if (options.rate > 0) {
-        if (sent >= options.workload.background) break;
         const auto due = std::chrono::nanoseconds(sent * 1'000'000'000 / options.rate);
         due_ms = begin_ms + due / std::chrono::milliseconds(1);
         while (Clock::now() < begin + due) {

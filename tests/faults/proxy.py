@@ -226,10 +226,12 @@ class Proxy:
 
     def _serve(self):
         asyncio.set_event_loop(self.loop)
-        for number, one in enumerate(self.sockets):
-            self.loop.run_until_complete(
-                asyncio.start_server(lambda reader, writer, number=number: self._accept(number, reader, writer), sock=one))
+        servers = [self.loop.run_until_complete(
+            asyncio.start_server(lambda reader, writer, number=number: self._accept(number, reader, writer), sock=one))
+            for number, one in enumerate(self.sockets)]
         self.loop.run_forever()
+        for server in servers:
+            server.close()
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -249,5 +251,7 @@ class Proxy:
         self.connections.add(connection)
         try:
             await connection.run()
+        except asyncio.CancelledError:
+            pass  # the proxy ends
         finally:
             self.connections.discard(connection)

@@ -333,6 +333,16 @@ def scale(trial, end):
         process.stop()
 
 
+def mixed(trial, end):
+    """Something of everything that takes little time."""
+    steps = [lambda: trial.kill(trial.one(), away=(0.0, 0.3)),
+             lambda: trial.freeze(trial.one(), trial.random.uniform(0.2, 1.5)),
+             lambda: trial.plant(["EndTxn"], trial.random.choice(["hold", "repeat", "cut_after", "cut_before"]),
+                                 trial.random.choice([0.1, 1.0, 3.0])),
+             trial.proxy.cut_all]
+    until(trial, end, (0.5, 1.5), lambda: trial.random.choice(steps)())
+
+
 SCENARIOS = {"kill": kill_processes, "zombie": zombies, "stop": short_stops, "broker-kill": kill_brokers,
              "rolling-restart": rolling_restart, "broker-freeze": frozen_broker, "end-held": held_ends,
-             "requests-held": held_requests, "scale": scale}
+             "requests-held": held_requests, "scale": scale, "mixed": mixed}
