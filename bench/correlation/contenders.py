@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import struct
 import subprocess
+import time
 
 from measuring import BenchError, Passage
 from system import BIN
@@ -25,10 +26,14 @@ def read_records(system, topic, begin):
     consumer.assign(parts)
     waiting = {part.partition for part in parts}
     records = []
+    last = time.monotonic()
     while waiting:
-        for message in consumer.consume(5_000, timeout=30) or [None]:
-            if message is None:
-                raise BenchError(f"{topic}: no end comes")
+        messages = consumer.consume(5_000, timeout=0.1)
+        if messages:
+            last = time.monotonic()
+        elif time.monotonic() > last + 30:
+            raise BenchError(f"{topic}: no end comes")
+        for message in messages:
             if message.error():
                 waiting.discard(message.partition())
             else:

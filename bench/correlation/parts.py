@@ -7,6 +7,7 @@ import time
 
 import latency as latency_of
 import oracle
+import recovery as recovery_of
 from cluster import Cluster
 from contenders import HERE, BareConsumer, KafkaStreams, Ours, write_w1
 from measuring import load_average, progress, spread
@@ -29,9 +30,11 @@ class Site:
         try:
             self.cluster = Cluster(self.folder).__enter__()
             self.system = System(self.folder, self.cluster.bootstrap, pack=PACK)
-            self.system.make_own_topics({TOPIC: 4})
+            self.system.make_own_topics({TOPIC: 4, recovery_of.TOPIC: 4})
             self.system.start_registry()
-            self.schema_id = self.system.register(f"{TOPIC}-value", PACK / "proto/tocsin/bench/v1/event.proto")
+            schema = PACK / "proto/tocsin/bench/v1/event.proto"
+            self.system.register(f"{recovery_of.TOPIC}-value", schema)
+            self.schema_id = self.system.register(f"{TOPIC}-value", schema)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -131,7 +134,20 @@ def latency(options):
     return result
 
 
-PARTS = {"w1": w1, "latency": latency}
+def recovery(options):
+    """kill -9 with a large state. The same run shows the memory that a million keys take."""
+    events = 300_000 if options.quick else 6_000_000
+    with Site() as site:
+        measured = recovery_of.measure(site, events, options.rounds, recovery_of.contenders(options))
+    ours = measured["ours"]
+    result = {"events": events, "keys": recovery_of.KEYS, "seconds": ours["median"], "ours": ours}
+    if "kafka_streams" in measured:
+        theirs = measured["kafka_streams"]
+        result["kafka_streams"] = {**theirs, "recovery_ratio": theirs["median"] / ours["median"]}
+    return result
+
+
+PARTS = {"w1": w1, "latency": latency, "recovery": recovery}
 
 
 def measure(options, result):

@@ -4,7 +4,7 @@
 // and the record's Kafka timestamp is the moment when it was due.
 //
 //   w1_writer --broker H:P --topic T --schema-id N [--events N] [--keys K] [--seed S] [--rate R]
-//             [--seconds S]
+//             [--seconds S] [--first-id N]
 //
 // Prints how many records the broker has acknowledged; exit code 1 when one was not.
 #include <librdkafka/rdkafka.h>
@@ -32,6 +32,8 @@ struct Options {
   std::uint32_t schema_id = 0;
   std::int64_t rate = 0;
   std::int64_t seconds = 0;
+  // Added to every event's id.
+  std::int64_t first_id = 0;
   tocsin::bench::W1Options workload;
 };
 
@@ -59,6 +61,8 @@ Options Parse(int argc, char** argv) {
       options.workload.seed = std::strtoull(value, nullptr, 10);
     } else if (name == "--rate") {
       options.rate = std::strtoll(value, nullptr, 10);
+    } else if (name == "--first-id") {
+      options.first_id = std::strtoll(value, nullptr, 10);
     } else if (name == "--seconds") {
       options.seconds = std::strtoll(value, nullptr, 10);
     } else {
@@ -236,7 +240,8 @@ std::int64_t NowMs() {
 int main(int argc, char** argv) {
   Options options = Parse(argc, argv);
   if (options.rate > 0) options.workload.background = options.rate * options.seconds;
-  const auto events = tocsin::bench::MakeW1(options.workload);
+  auto events = tocsin::bench::MakeW1(options.workload);
+  for (tocsin::bench::W1Event& event : events) event.id += options.first_id;
   Reports reports;
   rd_kafka_t* const producer = MakeProducer(options, reports);
   std::int64_t sent = 0;

@@ -56,8 +56,10 @@ class Cluster:
             raise
 
     def __exit__(self, *exception):
+        # Their data goes with them, and the last of three would wait for the others.
         for folder in self.folders:
-            broker.stop(folder)
+            if broker.running_pid(folder) is not None:
+                broker.kill(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
     def _try_start(self):
@@ -65,7 +67,8 @@ class Cluster:
         self.ports, self.internal, controllers = (ports[i * self.count:(i + 1) * self.count] for i in range(3))
         cluster_id = "A" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
         for number, folder in enumerate(self.folders):
-            broker.stop(folder)
+            if broker.running_pid(folder) is not None:
+                broker.kill(folder)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             (folder / "server.properties").write_text(self._properties(number, folder, controllers))

@@ -1,6 +1,8 @@
 """What lies on the topics after a trial, as plain data that can be stored, copied and looked at: read with both isolation
 levels by a client that shares nothing with the product (confluent-kafka), its messages decoded here."""
 
+import time
+
 STREAM = "faults.events"
 OUTPUTS = ("detections", "incidents.correlated", f"{STREAM}.dlq",
            "correlation-faults.events-by-place-repartition")
@@ -86,9 +88,12 @@ def read(system, topic, isolation):
         consumer.assign(parts)
         waiting = {part.partition for part in parts}
         records = []
+        last = time.monotonic()
         while waiting:
-            messages = consumer.consume(5_000, timeout=30)
-            if not messages:
+            messages = consumer.consume(5_000, timeout=0.1)
+            if messages:
+                last = time.monotonic()
+            elif time.monotonic() > last + 30:
                 raise AssertionError(f"{topic}, {isolation}: no end comes; open are partitions {sorted(waiting)}")
             for message in messages:
                 if message.error():

@@ -118,7 +118,7 @@ class System:
         self.processes = []
         self.credentials = Credentials(folder)
         self.token = self.credentials.token("admin", name="test")
-        self.kafka_admin = AdminClient({"bootstrap.servers": self.direct})
+        self.kafka_admin = AdminClient({"bootstrap.servers": self.direct, "log_level": 0})
 
     def __enter__(self):
         return self
@@ -177,7 +177,7 @@ class System:
     def consumer(self, group="reader", isolation="read_committed", **more):
         return Consumer({"bootstrap.servers": self.direct, "group.id": group, "isolation.level": isolation,
                          "enable.auto.commit": False, "auto.offset.reset": "earliest",
-                         "enable.partition.eof": True, **more})
+                         "enable.partition.eof": True, "log_level": 0, **more})
 
     # --- processes ---
 

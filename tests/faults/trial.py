@@ -57,7 +57,7 @@ class Load(threading.Thread):
         self.sent = 0
         self.producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "acks": "all",
                                   "compression.type": "lz4", "partitioner": "murmur2_random", "linger.ms": 5,
-                                  "message.timeout.ms": 300_000})
+                                  "message.timeout.ms": 300_000, "log_level": 0})
 
     def run(self):
         begin = time.monotonic()

@@ -18,7 +18,10 @@ import org.apache.kafka.streams.state.Stores;
  * firing, after which the key begins anew. Fields are read from the Protobuf bytes directly, without building a message,
  * because that is the fastest way to do it here.
  *
- * <p>Arguments: name=value pairs: broker, application, input, output, state (folder), guarantee, commit (milliseconds;
+ * <p>With job=keep it is another one, for the time that recovery takes: every event is kept in the store under its own id, in
+ * `bytes` bytes, and events with value below 500 are passed on.
+ *
+ * <p>Arguments: name=value pairs: job, bytes, broker, application, input, output, state (folder), guarantee, commit (milliseconds;
  * empty: Kafka Streams' own).
  */
 public final class Threshold {
@@ -79,34 +82,68 @@ public final class Threshold {
       context.forward(record.withKey(key).withValue(firing.array()));
     }
 
-    private static long eventTime(Record<byte[], byte[]> record) {
+    static long eventTime(Record<byte[], byte[]> record) {
       final Header header = record.headers().lastHeader("ce_time");
       return Instant.parse(new String(header.value(), java.nio.charset.StandardCharsets.US_ASCII)).toEpochMilli();
     }
 
-    /** The number in a varint field; 0 where it is absent. */
-    private static long field(byte[] bytes, int wanted) {
-      int at = PREFIX;
-      while (at < bytes.length) {
-        final int tag = bytes[at++];
-        if ((tag & 7) == 2) {
-          at += bytes[at] + 1;
-          continue;
-        }
-        long number = 0;
-        int shift = 0;
-        byte next;
-        do {
-          next = bytes[at++];
-          number |= (next & 0x7fL) << shift;
-          shift += 7;
-        } while (next < 0);
-        if (tag >> 3 == wanted) {
-          return number;
-        }
-      }
-      return 0;
+  }
+
+  /** Keeps every event. */
+  static final class Keep implements Processor<byte[], byte[], byte[], byte[]> {
+    private final int size;
+    private ProcessorContext<byte[], byte[]> context;
+    private KeyValueStore<byte[], byte[]> store;
+
+    Keep(int size) {
+      this.size = size;
     }
+
+    @Override
+    public void init(ProcessorContext<byte[], byte[]> given) {
+      context = given;
+      store = given.getStateStore(STORE);
+    }
+
+    @Override
+    public void process(Record<byte[], byte[]> record) {
+      final byte[] value = record.value();
+      final ByteBuffer kept = ByteBuffer.allocate(Math.max(size, value.length));
+      // Nothing that compression could make small.
+      long noise = field(value, 1);
+      while (kept.remaining() >= Long.BYTES) {
+        noise = noise * 6364136223846793005L + 1442695040888963407L;
+        kept.putLong(noise);
+      }
+      store.put(ByteBuffer.allocate(Long.BYTES).putLong(field(value, 1)).array(), kept.array());
+      if (field(value, 5) < 500) {
+        context.forward(record);
+      }
+    }
+  }
+
+  /** The number in a varint field of a value; 0 where it is absent. */
+  private static long field(byte[] bytes, int wanted) {
+    int at = PREFIX;
+    while (at < bytes.length) {
+      final int tag = bytes[at++];
+      if ((tag & 7) == 2) {
+        at += bytes[at] + 1;
+        continue;
+      }
+      long number = 0;
+      int shift = 0;
+      byte next;
+      do {
+        next = bytes[at++];
+        number |= (next & 0x7fL) << shift;
+        shift += 7;
+      } while (next < 0);
+      if (tag >> 3 == wanted) {
+        return number;
+      }
+    }
+    return 0;
   }
 
   private static Properties settings(Properties given) {
@@ -129,7 +166,12 @@ public final class Threshold {
     final Topology topology = new Topology();
     topology.addSource("events", Serdes.ByteArray().deserializer(), Serdes.ByteArray().deserializer(),
         given.getProperty("input"));
-    topology.addProcessor("threshold", Windows::new, "events");
+    final int bytes = Integer.parseInt(given.getProperty("bytes", "0"));
+    if (given.getProperty("job", "threshold").equals("keep")) {
+      topology.addProcessor("threshold", () -> new Keep(bytes), "events");
+    } else {
+      topology.addProcessor("threshold", Windows::new, "events");
+    }
     topology.addStateStore(
         Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore(STORE), Serdes.ByteArray(), Serdes.ByteArray())
             .withCachingEnabled(),
