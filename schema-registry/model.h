@@ -146,6 +146,7 @@ enum class ErrorCode : int {
   kNotFound = 404,
   kMethodNotAllowed = 405,
   kNotAcceptable = 406,
+  kRequestTimeout = 408,
   kIncompatible = 409,
   kUnsupportedMediaType = 415,
   kUnprocessable = 422,

@@ -69,12 +69,21 @@ Response PlainRefusal(Refusal refusal, std::string_view message) {
       return PlainText(413, message);
     case Refusal::kBroken:
       return PlainText(400, message);
+    case Refusal::kTimeout:
+      return PlainText(408, message);
     case Refusal::kBusy:
       break;
   }
   Response busy = PlainText(503, message);
   busy.headers.Set("retry-after", "1");
   return busy;
+}
+
+// Of what Exchange::Read gives.
+Refusal RefusalOf(const absl::Status& fault) {
+  if (absl::IsResourceExhausted(fault)) return Refusal::kTooLarge;
+  if (absl::IsDeadlineExceeded(fault)) return Refusal::kTimeout;
+  return Refusal::kBroken;
 }
 
 class Buffered final : public Handler {
@@ -114,10 +123,7 @@ class Buffered final : public Handler {
     Exchange& exchange = *pending->exchange;
     exchange.Read([this, pending = std::move(pending)](absl::StatusOr<BodyPart> part) mutable {
       if (!part.ok()) {
-        // The client went away, or the server's own limit was met.
-        const bool too_large = part.status().code() == absl::StatusCode::kResourceExhausted;
-        return Refuse(pending->exchange, too_large ? Refusal::kTooLarge : Refusal::kBroken,
-                      Message(part.status()));
+        return Refuse(pending->exchange, RefusalOf(part.status()), Message(part.status()));
       }
       if (pending->body.size() + part->data.size() > options_.max_body) {
         return Refuse(pending->exchange, Refusal::kTooLarge,

@@ -60,6 +60,8 @@ enum class Refusal {
   kTooLarge,
   // The body did not come to its end: 400, if anybody is there to see it.
   kBroken,
+  // None of the body came for Limits::body_timeout: 408.
+  kTimeout,
   // More requests than max_queue wait: 503, retry-after: 1.
   kBusy,
 };

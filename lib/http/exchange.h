@@ -35,7 +35,9 @@ class Exchange {
 
   // The next part of the body. One call at a time. The client is let to send more only as parts are
   // taken, so at most Limits::body_window bytes wait here. CANCELLED: the exchange ended before the
-  // body did. RESOURCE_EXHAUSTED: the body is larger than Limits::max_body.
+  // body did. RESOURCE_EXHAUSTED: the body is larger than Limits::max_body. DEADLINE_EXCEEDED: none
+  // of it came for Limits::body_timeout. After either of the two the client can still be answered,
+  // and Read gives nothing else any more.
   virtual void Read(std::function<void(absl::StatusOr<BodyPart>)> done) = 0;
 
   // Once, before Write. Sent at once, without waiting for the body. `end`: there is no body and no

@@ -6,6 +6,7 @@
 
 #include "lib/base/status.h"
 #include "lib/base/text.h"
+#include "lib/base/time.h"
 #include "lib/http/loop.h"
 
 namespace tocsin::http {
@@ -67,33 +68,50 @@ class Handle final : public Exchange {
 }  // namespace
 
 ExchangeCore::ExchangeCore(std::shared_ptr<Loop> loop, RequestHead head, const Limits& limits,
-                           StreamSide* stream, SteadyTime now)
+                           const Clock& clock, StreamSide* stream)
     : loop_(std::move(loop)),
       head_(std::move(head)),
       limits_(limits),
-      stream_(stream),
-      body_progress_(now) {}
+      clock_(clock),
+      stream_(stream) {}
 
 std::shared_ptr<Exchange> ExchangeCore::MakeHandle(std::shared_ptr<ExchangeCore> core) {
   return std::make_shared<Handle>(std::move(core));
 }
 
-void ExchangeCore::PushBody(std::string_view bytes, SteadyTime now) {
-  body_progress_ = now;
+void ExchangeCore::PushBody(std::string_view bytes) {
   if (bytes.empty() || stream_ == nullptr) return;
+  if (!body_fault_.ok()) return stream_->BodyDropped(bytes.size());
   body_total_ += bytes.size();
   if (limits_.max_body != 0 && body_total_ > limits_.max_body) {
-    // What came before is of no use either: a body that is too large has no good part.
-    body_too_large_ = true;
-    const std::size_t dropped = body_waiting_ + bytes.size();
-    body_.clear();
-    body_waiting_ = 0;
-    stream_->BodyDropped(dropped);
-  } else {
-    body_.emplace_back(std::string(bytes));
-    body_waiting_ += bytes.size();
+    return FailBody(ResourceExhausted(Concat("the body is larger than the limit of ",
+                                             limits_.max_body, " bytes")),
+                    bytes.size());
   }
+  body_.emplace_back(std::string(bytes));
+  body_waiting_ += bytes.size();
   Deliver();
+}
+
+void ExchangeCore::FailBody(absl::Status fault, std::size_t coming) {
+  body_fault_ = std::move(fault);
+  // What came before is of no use either: such a body has no good part.
+  const std::size_t dropped = body_waiting_ + coming;
+  body_.clear();
+  body_waiting_ = 0;
+  stream_->BodyDropped(dropped);
+  Deliver();
+}
+
+void ExchangeCore::CheckBodyTimeout(SteadyTime now) {
+  if (limits_.body_timeout.count() <= 0 || stream_ == nullptr || !read_ || !body_.empty() ||
+      body_ended_ || !body_fault_.ok() || now - read_since_ <= limits_.body_timeout) {
+    return;
+  }
+  FailBody(DeadlineExceeded(Concat("nothing more of the request's body came for ",
+                                   FormatDuration(limits_.body_timeout),
+                                   ", and it is not whole; send the request again")),
+           0);
 }
 
 void ExchangeCore::EndBody() {
@@ -146,7 +164,9 @@ void ExchangeCore::Read(std::function<void(absl::StatusOr<BodyPart>)> done) {
     return;
   }
   read_ = std::move(done);
-  if (body_.empty() && !body_ended_) stream_->BodyWanted();
+  // Not since the last part came: the client could not send while nobody read.
+  read_since_ = clock_.SteadyNow();
+  if (body_.empty() && !body_ended_ && body_fault_.ok()) stream_->BodyWanted();
   ScheduleDelivery();
 }
 
@@ -225,9 +245,8 @@ void ExchangeCore::ScheduleDelivery() {
 void ExchangeCore::Deliver() {
   if (!read_) return;
   absl::StatusOr<BodyPart> part = BodyPart{};
-  if (body_too_large_) {
-    part = ResourceExhausted(
-        Concat("the body is larger than the limit of ", limits_.max_body, " bytes"));
+  if (!body_fault_.ok()) {
+    part = body_fault_;
   } else if (!body_.empty()) {
     part->data = std::move(body_.front());
     body_.pop_front();

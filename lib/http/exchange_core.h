@@ -35,8 +35,9 @@ class StreamSide {
 // Threads: Add-/unsent-functions from any; all else on the loop's thread.
 class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
  public:
+  // `clock` outlives this.
   ExchangeCore(std::shared_ptr<Loop> loop, RequestHead head, const Limits& limits,
-               StreamSide* stream, SteadyTime now);
+               const Clock& clock, StreamSide* stream);
 
   static std::shared_ptr<Exchange> MakeHandle(std::shared_ptr<ExchangeCore> core);
 
@@ -44,15 +45,18 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   const std::shared_ptr<Loop>& loop() const { return loop_; }
 
   // --- of the session
-  void PushBody(std::string_view bytes, SteadyTime now);
+  void PushBody(std::string_view bytes);
   void EndBody();
   bool body_ended() const { return body_ended_; }
   std::size_t body_waiting() const { return body_waiting_; }
   // The exchange is over; no call to `stream` after this.
   void End();
-  // Since when the handler waits for the body; nothing when it does not.
-  bool WaitsForBody() const { return static_cast<bool>(read_); }
-  SteadyTime body_progress() const { return body_progress_; }
+  // Since when the handler waits for a part of the body; nothing when it does not.
+  std::optional<SteadyTime> waits_for_body_since() const {
+    return read_ ? std::optional(read_since_) : std::nullopt;
+  }
+  // Ends the body with an error where the handler has waited longer than Limits::body_timeout.
+  void CheckBodyTimeout(SteadyTime now);
 
   // Broken off by the handler: nothing more of it may be sent but the reset.
   bool broken() const { return broken_; }
@@ -81,6 +85,7 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   std::size_t unsent() const { return unsent_.load(std::memory_order_relaxed); }
 
  private:
+  void FailBody(absl::Status fault, std::size_t coming);
   void ScheduleDelivery();
   void Deliver();
   void ScheduleWriters();
@@ -89,16 +94,17 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   const std::shared_ptr<Loop> loop_;
   const RequestHead head_;
   const Limits limits_;
+  const Clock& clock_;
   StreamSide* stream_;
 
   std::deque<Slice> body_;
   std::size_t body_waiting_ = 0;
   std::uint64_t body_total_ = 0;
   bool body_ended_ = false;
-  bool body_too_large_ = false;
-  // First the time of the head.
-  SteadyTime body_progress_;
+  // Why nothing more of the body is wanted.
+  absl::Status body_fault_;
   std::function<void(absl::StatusOr<BodyPart>)> read_;
+  SteadyTime read_since_{};
   bool delivery_scheduled_ = false;
 
   std::optional<ResponseHead> response_;

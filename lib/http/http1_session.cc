@@ -28,6 +28,33 @@ bool HasToken(const Headers& headers, std::string_view name, std::string_view to
   return false;
 }
 
+// Of those that are registered for HTTP.
+constexpr std::size_t kLongestMethod = 17;
+
+constexpr std::string_view kHeadTooLarge =
+    "the header fields of the request are too large; send fewer or shorter ones";
+constexpr std::string_view kTargetTooLong =
+    "the request line is too long; ask with a shorter path and query";
+
+// Is this HTTP/1.1 at all? Of a request whose head is larger than `limit`, nothing parsed yet. The
+// status to answer with; 0: it is something else.
+int StatusOfTooLargeHead(std::string_view input, std::size_t limit) {
+  input = input.substr(0, limit);
+  const std::string_view method = input.substr(0, input.find(' '));
+  const bool is_method =
+      !method.empty() && method.size() <= kLongestMethod && method.size() < input.size() &&
+      std::all_of(method.begin(), method.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  if (!is_method) return 0;
+  const std::string_view target = input.substr(method.size() + 1);
+  if (!target.starts_with('/') && !target.starts_with("http://") &&
+      !target.starts_with("https://")) {
+    return 0;
+  }
+  const std::size_t end = target.find("\r\n");
+  if (end == std::string_view::npos) return 414;
+  return target.substr(0, end).find(" HTTP/1.") == std::string_view::npos ? 0 : 431;
+}
+
 // Gathers the head, and hands body bytes on as they are parsed.
 class RequestParser final : public beast::http::basic_parser<true> {
  public:
@@ -184,7 +211,7 @@ void Http1Session::Parse() {
       parser_->on_head = [this] { StartExchange(); };
       parser_->on_body = [this](std::string_view bytes) {
         const std::shared_ptr<ExchangeCore> core = core_;
-        if (core != nullptr) core->PushBody(bytes, context_.clock->SteadyNow());
+        if (core != nullptr) core->PushBody(bytes);
       };
     }
     error_code error;
@@ -193,6 +220,11 @@ void Http1Session::Parse() {
     input_.erase(0, taken);
     if (error == beast::http::error::need_more) return;
     if (error) {
+      if (!parser_->has_request_line && error == beast::http::error::header_limit) {
+        const int status = StatusOfTooLargeHead(input_, context_.limits.max_header_bytes);
+        if (status == 414) return Refuse(status, kTargetTooLong);
+        if (status == 431) return Refuse(status, kHeadTooLarge);
+      }
       if (!parser_->has_request_line && first_request_) {
         // Not HTTP at all, or a wrong preface of HTTP/2, which must not be answered in another
         // protocol.
@@ -201,9 +233,7 @@ void Http1Session::Parse() {
         return;
       }
       if (parser_->fault != 0) return Refuse(parser_->fault, parser_->fault_text);
-      if (error == beast::http::error::header_limit) {
-        return Refuse(431, "the header fields of the request are too large");
-      }
+      if (error == beast::http::error::header_limit) return Refuse(431, kHeadTooLarge);
       return Refuse(400, "this is not a request of HTTP/1.1 or HTTP/2");
     }
     if (parser_->is_done()) {
@@ -219,8 +249,8 @@ void Http1Session::StartExchange() {
   keep_alive_ = parser_->keep_alive() && !draining_;
   expects_continue_ = AsciiLower(head.headers.Joined("expect")) == "100-continue";
   head_written_ = chunked_ = bodyless_ = false;
-  core_ = std::make_shared<ExchangeCore>(context_.loop, std::move(head), context_.limits, this,
-                                         context_.clock->SteadyNow());
+  core_ = std::make_shared<ExchangeCore>(context_.loop, std::move(head), context_.limits,
+                                         *context_.clock, this);
   context_.handler->Handle(ExchangeCore::MakeHandle(core_));
 }
 
@@ -351,12 +381,8 @@ void Http1Session::FinishExchange() {
 
 void Http1Session::Tick(SteadyTime now) {
   if (closing_) return;
-  if (core_ != nullptr) {
-    if (context_.limits.body_timeout.count() > 0 && core_->WaitsForBody() &&
-        now - core_->body_progress() > context_.limits.body_timeout) {
-      ResetWanted();
-    }
-    return;
+  if (const std::shared_ptr<ExchangeCore> core = core_; core != nullptr) {
+    return core->CheckBodyTimeout(now);
   }
   const bool in_head = first_request_ || parser_ != nullptr || !input_.empty();
   if (in_head && now - since_ > context_.limits.header_timeout) {

@@ -334,8 +334,8 @@ int Http2Session::OnFrame(const nghttp2_frame& frame) {
 
 void Http2Session::StartExchange(Stream& stream, bool end) {
   const bool too_large = stream.head_too_large;
-  stream.core = std::make_shared<ExchangeCore>(
-      context_.loop, std::move(stream.head), context_.limits, &stream, context_.clock->SteadyNow());
+  stream.core = std::make_shared<ExchangeCore>(context_.loop, std::move(stream.head),
+                                               context_.limits, *context_.clock, &stream);
   if (end) stream.core->EndBody();
   if (too_large) {
     stream.core->SendHead({431, {{"content-type", "text/plain; charset=utf-8"}}}, false);
@@ -355,7 +355,7 @@ int Http2Session::OnData(std::int32_t id, std::string_view bytes) {
     return 0;
   }
   const std::shared_ptr<ExchangeCore> core = stream->core;
-  core->PushBody(bytes, context_.clock->SteadyNow());
+  core->PushBody(bytes);
   return 0;
 }
 
@@ -468,13 +468,10 @@ void Http2Session::Tick(SteadyTime now) {
     nghttp2_session_terminate_session(session_, NGHTTP2_NO_ERROR);
     context_.wake();
   }
-  if (limits.body_timeout.count() > 0) {
-    for (const auto& [id, stream] : streams_) {
-      if (stream->core != nullptr && stream->core->WaitsForBody() &&
-          now - stream->core->body_progress() > limits.body_timeout) {
-        stream->ResetWanted();
-      }
-    }
+  // The handlers that hear of it only ask for output; no stream comes or goes meanwhile.
+  for (const auto& [id, stream] : streams_) {
+    const std::shared_ptr<ExchangeCore> core = stream->core;
+    if (core != nullptr) core->CheckBodyTimeout(now);
   }
   if (draining_ == 1) {
     // One tick after the notice: streams that were on their way have arrived.

@@ -21,7 +21,8 @@ struct Limits {
   int max_connections = 10'000;
   // Streams at a time on one HTTP/2 connection.
   std::uint32_t max_streams = 100;
-  // All header fields of a request, name + value + 32 each. More: 431.
+  // All header fields of a request, name + value + 32 each. More: 431; 414 where the request line
+  // of HTTP/1.1 alone is longer.
   std::size_t max_header_bytes = std::size_t{16} * 1024;
   std::size_t max_header_count = 100;
   // The body of one request; 0: no limit. More: Read gives RESOURCE_EXHAUSTED.
@@ -37,8 +38,8 @@ struct Limits {
   std::chrono::milliseconds header_timeout{10'000};
   // Between requests of a connection.
   std::chrono::milliseconds idle_timeout{120'000};
-  // While the handler waits in Read and the client sends nothing. 0: for ever, as a client stream
-  // needs that is quiet for long.
+  // While the handler waits in Read and the client sends nothing; then Read gives
+  // DEADLINE_EXCEEDED. 0: for ever, as a client stream needs that is quiet for long.
   std::chrono::milliseconds body_timeout{0};
   // While bytes wait to be sent and the client takes none.
   std::chrono::milliseconds send_timeout{60'000};

@@ -65,6 +65,8 @@ class RestHandler final : public http::Handler {
       switch (refusal) {
         case http::Refusal::kTooLarge:
           return RestApi::Refuse(ErrorCode::kTooLarge, message);
+        case http::Refusal::kTimeout:
+          return RestApi::Refuse(ErrorCode::kRequestTimeout, message);
         case http::Refusal::kBusy:
           return RestApi::Refuse(ErrorCode::kBusy, message);
         case http::Refusal::kBroken:

@@ -19,8 +19,12 @@ class RestHandlerTest : public RestFixture {
     handler.max_body = 5000;
     handler.worker_threads = 2;
     handler.max_queue = max_queue;
-    server_ = std::make_unique<http::Server>(http::ServerOptions{},
-                                             MakeRestHandler(*rest_, Clock::Real(), handler));
+    http::ServerOptions server;
+    server.limits.body_timeout = std::chrono::seconds(30);
+    server.tick = std::chrono::milliseconds(5);
+    server.clock = &clock_;
+    server_ =
+        std::make_unique<http::Server>(server, MakeRestHandler(*rest_, Clock::Real(), handler));
     ASSERT_TRUE(server_->Start().ok());
   }
   http::Http2Client::Stream Call(const std::string& method, const std::string& path,
@@ -39,6 +43,7 @@ class RestHandlerTest : public RestFixture {
     return rest_->FromMemory(head).has_value();
   }
 
+  FakeClock clock_;
   std::unique_ptr<http::Server> server_;
 };
 
@@ -123,6 +128,25 @@ TEST_F(RestHandlerTest, WhatCannotWaitAnyMoreIsRefusedInTheFormOfAllErrors) {
   const Json body = Json::parse(response.body);
   EXPECT_EQ(body["error_code"], 503);
   EXPECT_EQ(body["message"], "too many requests wait here; try again in a second");
+}
+
+TEST_F(RestHandlerTest, ABodyThatDoesNotComeIsRefusedInTheFormOfAllErrors) {
+  Start();
+  http::RawSocket socket(server_->port());
+  socket.Send(
+      "POST /subjects/s/versions HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
+      "Expect: 100-continue\r\n\r\n");
+  // From here on the body is waited for.
+  ASSERT_TRUE(socket.ReceiveUntil("HTTP/1.1 100 Continue\r\n\r\n"));
+  socket.received.clear();
+  clock_.Advance(std::chrono::seconds(31));
+  ASSERT_TRUE(socket.ReceiveAll());
+  const auto response = http::TakeResponse(socket.received);
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 408);
+  const Json body = Json::parse(response->body);
+  EXPECT_EQ(body["error_code"], 408);
+  EXPECT_THAT(body["message"].get<std::string>(), HasSubstr("body came for 30s"));
 }
 
 TEST_F(RestHandlerTest, ATraceIsContinued) {
