@@ -137,9 +137,10 @@ TEST(TopicsTest, WantedFollowThePack) {
   const auto topics = WantedTopics({pack}, 3);
   std::vector<std::string> names;
   for (const auto& topic : topics) names.push_back(topic.name);
-  EXPECT_THAT(names, ElementsAre("alerts.raw", "alerts.processed", "alerts.raw.dlq", "_schemas",
-                                 "correlation.rules", "detections", "incidents.correlated",
-                                 "incidents.activity", "notification.sent"));
+  EXPECT_THAT(names,
+              ElementsAre("alerts.raw", "alerts.processed", "alerts.raw.dlq", "_schemas",
+                          "correlation.rules", "detections", "aggregates", "incidents.correlated",
+                          "incidents.activity", "notification.sent"));
   EXPECT_EQ(topics[0].partitions, 3);
   EXPECT_EQ(topics[0].configs.at("retention.ms"), "3600000");
   EXPECT_EQ(topics[0].configs.at("min.insync.replicas"), "2");

@@ -55,6 +55,7 @@ std::vector<kafka::TopicSpec> WantedTopics(const std::vector<pack::v1::Pack>& pa
   add("_schemas", 1, Compacted());
   add("correlation.rules", 1, Compacted());
   add("detections", kPartitions, DeleteAfter(30 * kDay));
+  add("aggregates", kPartitions, DeleteAfter(30 * kDay));
   add("incidents.correlated", kPartitions, Compacted());
   add("incidents.activity", kPartitions, DeleteAfter(30 * kDay));
   add("notification.sent", kPartitions, DeleteAfter(30 * kDay));

@@ -27,6 +27,7 @@
 #include "services/correlation/rule_keeper/streams.h"
 #include "services/correlation/rules_service.h"
 #include "services/correlation/worker/worker_pool.h"
+#include "tocsin/correlation/v1/aggregate.pb.h"
 #include "tocsin/correlation/v1/detection.pb.h"
 #include "tocsin/incident/v1/incident.pb.h"
 #include "tocsin/schema/v1/registry.grpc.pb.h"
@@ -155,6 +156,7 @@ class CorrelationProcess final : public process::Component {
     TOCSIN_RETURN_IF_ERROR(own(kDetectionsTopic, v1::Detection::descriptor(), detections_));
     TOCSIN_RETURN_IF_ERROR(
         own(kIncidentsTopic, tocsin::incident::v1::Incident::descriptor(), incidents_));
+    TOCSIN_RETURN_IF_ERROR(own(kAggregatesTopic, v1::WindowResult::descriptor(), aggregates_));
     return own(kRulesTopic, tocsin::rule::v1::RuleVersion::descriptor(), rules_);
   }
 
@@ -166,7 +168,8 @@ class CorrelationProcess final : public process::Component {
     const auto need = [&](const std::string& topic) {
       if (!topics.contains(topic)) missing.insert(topic);
     };
-    for (const std::string_view topic : {kRulesTopic, kDetectionsTopic, kIncidentsTopic}) {
+    for (const std::string_view topic :
+         {kRulesTopic, kDetectionsTopic, kIncidentsTopic, kAggregatesTopic}) {
       need(std::string(topic));
     }
     for (const pack::v1::Stream& stream : settings_.streams) {
@@ -194,6 +197,7 @@ class CorrelationProcess final : public process::Component {
     };
     options.task.detection_schema = schema(*detections_);
     options.task.incident_schema = schema(*incidents_);
+    options.task.aggregate_schema = schema(*aggregates_);
     options.task.source = kSource;
     WorkerIo io;
     io.rules = &keeper_;
@@ -222,6 +226,7 @@ class CorrelationProcess final : public process::Component {
   RulesService service_;
   std::optional<events::OwnTopic> detections_;
   std::optional<events::OwnTopic> incidents_;
+  std::optional<events::OwnTopic> aggregates_;
   std::optional<events::OwnTopic> rules_;
   SteadyTime next_probe_{};
   StopSignal stop_;

@@ -18,6 +18,9 @@ struct RuleCounts {
   std::int64_t where_errors = 0;
   std::int64_t detections = 0;
   std::int64_t incidents = 0;
+  // Window rules: results written; and by reason what their caps have dropped of what was taken.
+  std::int64_t results = 0;
+  std::map<std::string, std::int64_t> dropped;
 };
 
 struct Counts {

@@ -147,7 +147,7 @@ bool GarbageCollector::RemoveRetired(const RulePlan& plan, StateView& state) {
         return doomed.size() < budget;
       });
     };
-    for (const char type : {'b', 'k', 'w'}) collect(Concat(type, prefix));
+    for (const char type : {'b', 'k', 'l', 'n', 'p', 'q', 'u', 'w'}) collect(Concat(type, prefix));
     const std::string rule_id(RuleIdOfPrefix(prefix));
     if (!plan.KeepsAnyOf(rule_id)) collect(IncidentKeyPrefix(rule_id));
     for (const std::string& key : doomed) state.Delete(key);

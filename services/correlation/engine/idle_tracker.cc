@@ -30,7 +30,7 @@ std::vector<DueSilence> IdleTracker::OnProbe(SteadyTime now, std::optional<WallT
     longest = std::max(longest, idle_timeout);
     for (auto sample = samples_.rbegin(); sample != samples_.rend(); ++sample) {
       if (credit_ - sample->at >= idle_timeout) {
-        due.push_back({idle_timeout, sample->highest_seen});
+        due.push_back({idle_timeout, sample->highest_seen, credit_ - sample->at - idle_timeout});
         break;
       }
     }

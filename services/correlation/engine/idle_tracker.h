@@ -22,6 +22,8 @@ namespace tocsin::correlation {
 struct DueSilence {
   Duration idle_for{};
   std::optional<WallTime> follows;
+  // How much longer than `idle_for` it was.
+  Duration beyond{};
 };
 
 class IdleTracker {

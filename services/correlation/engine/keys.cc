@@ -99,6 +99,37 @@ std::string KnownRuleKey(std::string_view rule_prefix) {
   return Concat(kKnownRulePrefix, rule_prefix);
 }
 
+std::string WindowRuleKey(std::string_view rule_prefix) { return Concat('l', rule_prefix); }
+std::string KeyedWindowsKey(std::string_view rule_prefix, std::string_view joined) {
+  return Concat('n', rule_prefix, joined);
+}
+std::string PaneKeyPrefix(std::string_view rule_prefix, std::string_view joined) {
+  std::string out = Concat('p', rule_prefix);
+  AppendOrderedText(out, joined);
+  return out;
+}
+std::string PaneKey(std::string_view rule_prefix, std::string_view joined, std::int64_t start_us) {
+  return PaneKeyPrefix(rule_prefix, joined) + EncodeInt64(start_us);
+}
+std::string DueKeyFloor(std::string_view rule_prefix, std::int64_t due_us) {
+  return Concat('q', rule_prefix, EncodeInt64(due_us));
+}
+std::string DueKey(std::string_view rule_prefix, std::int64_t due_us, std::string_view joined,
+                   char kind) {
+  std::string out = DueKeyFloor(rule_prefix, due_us);
+  AppendOrderedText(out, joined);
+  out.push_back(kind);
+  return out;
+}
+std::string ExpiryKeyFloor(std::string_view rule_prefix, std::int64_t due_us) {
+  return Concat('u', rule_prefix, EncodeInt64(due_us));
+}
+std::string ExpiryKey(std::string_view rule_prefix, std::int64_t due_us, std::string_view joined) {
+  std::string out = ExpiryKeyFloor(rule_prefix, due_us);
+  AppendOrderedText(out, joined);
+  return out;
+}
+
 std::string HeldKeyFloor(std::string_view rule_prefix, WallTime time) {
   return Concat('b', rule_prefix, EncodeInt64(Micros(time)));
 }

@@ -49,6 +49,20 @@ std::string IdentityLogKey();                            // c
 std::string KnownRuleKey(std::string_view rule_prefix);  // g
 inline constexpr std::string_view kKnownRulePrefix = "g";
 
+// Window rules.
+std::string WindowRuleKey(std::string_view rule_prefix);                             // l
+std::string KeyedWindowsKey(std::string_view rule_prefix, std::string_view joined);  // n
+std::string PaneKeyPrefix(std::string_view rule_prefix, std::string_view joined);    // p
+std::string PaneKey(std::string_view rule_prefix, std::string_view joined, std::int64_t start_us);
+// What is due when: sorts by time, then group key, then kind.
+std::string DueKey(std::string_view rule_prefix, std::int64_t due_us, std::string_view joined,
+                   char kind);  // q
+std::string DueKeyFloor(std::string_view rule_prefix, std::int64_t due_us);
+// The same by Kafka's timestamps.
+std::string ExpiryKey(std::string_view rule_prefix, std::int64_t due_us,
+                      std::string_view joined);  // u
+std::string ExpiryKeyFloor(std::string_view rule_prefix, std::int64_t due_us);
+
 // A held event's place in the order of release: event time, ce_sequence byte by byte (absent
 // first), original partition, original offset.
 std::string HeldKey(std::string_view rule_prefix, WallTime time, std::string_view sequence,

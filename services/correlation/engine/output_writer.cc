@@ -10,6 +10,7 @@
 #include "lib/base/time.h"
 #include "lib/schema/wire_format.h"
 #include "services/correlation/engine/keys.h"
+#include "tocsin/correlation/v1/aggregate.pb.h"
 #include "tocsin/correlation/v1/detection.pb.h"
 #include "tocsin/correlation/v1/repartition.pb.h"
 #include "tocsin/incident/v1/incident.pb.h"
@@ -114,11 +115,27 @@ void OutputWriter::AddEvent(OutputKind kind, const std::string& topic, const std
     if (link.empty() || link == output.parent || links.size() >= kMaxLinks) continue;
     if (links.insert(link).second) output.links.push_back(link);
   }
+  FillEvent(topic, key, schema, message, id, severity,
+            FromMicros(TimeUtil::TimestampToMicroseconds(fired.reference().time())), output);
+}
+
+void OutputWriter::WriteAggregate(const v1::WindowResult& result, const std::string& key,
+                                  std::string_view id, tocsin::event::v1::Severity severity,
+                                  const std::string& parent) {
+  FillEvent(options_.aggregates_topic, key, options_.aggregate_schema, result, id,
+            SeverityText(severity),
+            FromMicros(TimeUtil::TimestampToMicroseconds(result.window_end())),
+            Add(OutputKind::kAggregate, parent));
+}
+
+void OutputWriter::FillEvent(const std::string& topic, const std::string& key,
+                             const OutputSchema& schema, const google::protobuf::Message& message,
+                             std::string_view id, std::string_view severity, WallTime time,
+                             OutputRecord& output) const {
   output.record.topic = topic;
   output.record.key = key;
   output.record.value =
       schema::EncodeFrame(schema.id, schema.message_indexes, message.SerializeAsString());
-  const WallTime time = FromMicros(TimeUtil::TimestampToMicroseconds(fired.reference().time()));
   kafka::Headers& headers = output.record.headers;
   headers.Set("ce_specversion", "1.0");
   headers.Set("ce_id", id);

@@ -16,6 +16,7 @@
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/engine/task_options.h"
 #include "services/correlation/engine/window.h"
+#include "tocsin/event/v1/event.pb.h"
 
 namespace google::protobuf {
 class Message;
@@ -24,6 +25,7 @@ class Message;
 namespace tocsin::correlation::v1 {
 class Detection;
 class WatermarkMark;
+class WindowResult;
 }  // namespace tocsin::correlation::v1
 
 namespace tocsin::incident::v1 {
@@ -32,7 +34,15 @@ class Incident;
 
 namespace tocsin::correlation {
 
-enum class OutputKind { kForward, kMark, kProcessed, kDetection, kIncident, kDeadLetter };
+enum class OutputKind {
+  kForward,
+  kMark,
+  kProcessed,
+  kDetection,
+  kIncident,
+  kAggregate,
+  kDeadLetter
+};
 
 struct OutputRecord {
   OutputKind kind{};
@@ -66,12 +76,18 @@ class OutputWriter {
   // `firing`: the events that led to it.
   void WriteDetection(const v1::Detection& detection, const std::string& key, const Firing& firing);
   void WriteIncident(const tocsin::incident::v1::Incident& incident, const Firing& firing);
+  // `id` names it for ever. `parent`: traceparent of the event that led to it.
+  void WriteAggregate(const v1::WindowResult& result, const std::string& key, std::string_view id,
+                      tocsin::event::v1::Severity severity, const std::string& parent);
 
  private:
   OutputRecord& Add(OutputKind kind, std::string parent);
   void AddEvent(OutputKind kind, const std::string& topic, const std::string& key,
                 const OutputSchema& schema, const google::protobuf::Message& message,
                 std::string_view id, std::string_view severity, const Firing& firing);
+  void FillEvent(const std::string& topic, const std::string& key, const OutputSchema& schema,
+                 const google::protobuf::Message& message, std::string_view id,
+                 std::string_view severity, WallTime time, OutputRecord& output) const;
 
   const RulePlan& plan_;
   const TaskOptions& options_;

@@ -47,6 +47,10 @@ PartitionTime PartitionTime::FromState(const v1::PartitionTimeState& state) {
     added.idle_for = Duration(promise.idle_for_us());
     added.until = FromMicros(promise.until_us());
     if (promise.has_own_us()) added.own = FromMicros(promise.own_us());
+    added.windows_until =
+        promise.has_windows_until_us() ? FromMicros(promise.windows_until_us()) : added.until;
+    added.windows_own = added.own;
+    if (promise.has_windows_own_us()) added.windows_own = FromMicros(promise.windows_own_us());
   }
   return time;
 }
@@ -59,6 +63,12 @@ v1::PartitionTimeState PartitionTime::ToState() const {
     added->set_idle_for_us(promise.idle_for.count());
     added->set_until_us(Micros(promise.until));
     if (promise.own.has_value()) added->set_own_us(Micros(*promise.own));
+    if (promise.windows_until != promise.until) {
+      added->set_windows_until_us(Micros(promise.windows_until));
+    }
+    if (promise.windows_own.has_value() && promise.windows_own != promise.own) {
+      added->set_windows_own_us(Micros(*promise.windows_own));
+    }
   }
   return state;
 }
@@ -70,6 +80,8 @@ PartitionTime PartitionTime::FromMark(const v1::WatermarkMark& mark) {
     SilencePromise& added = time.promises_.emplace_back();
     added.idle_for = FromProto(promise.idle_for());
     added.until = FromTimestamp(promise.until());
+    added.windows_until =
+        promise.has_windows_until() ? FromTimestamp(promise.windows_until()) : added.until;
   }
   return time;
 }
@@ -84,6 +96,10 @@ v1::WatermarkMark PartitionTime::ToMark(std::int32_t upstream_partition) const {
     v1::SilencePromise* added = mark.add_promises();
     *added->mutable_idle_for() = TimeUtil::MicrosecondsToDuration(promise.idle_for.count());
     *added->mutable_until() = TimeUtil::MicrosecondsToTimestamp(Micros(promise.until));
+    if (promise.windows_until != promise.until) {
+      *added->mutable_windows_until() =
+          TimeUtil::MicrosecondsToTimestamp(Micros(promise.windows_until));
+    }
   }
   return mark;
 }
@@ -94,18 +110,30 @@ bool PartitionTime::Observe(WallTime event_time) {
   return true;
 }
 
-bool PartitionTime::Promise(Duration idle_for, std::optional<WallTime> follows) {
+bool PartitionTime::Promise(Duration idle_for, std::optional<WallTime> follows,
+                            Duration time_in_silence) {
   std::optional<WallTime> until = highest_;
   Raise(until, follows);
   if (!until.has_value()) return false;
+  const auto later = [&](WallTime time) { return std::min(time + time_in_silence, kLastTime); };
+  SilencePromise promise{idle_for, *until, highest_, later(*until), std::nullopt};
+  if (highest_.has_value()) promise.windows_own = later(*highest_);
+  // Everything that `less` promises `more` promises, too.
+  const auto covers = [](const SilencePromise& more, const SilencePromise& less) {
+    return more.until >= less.until && more.own >= less.own &&
+           more.windows_until >= less.windows_until && more.windows_own >= less.windows_own;
+  };
   for (const SilencePromise& known : promises_) {
-    if (known.idle_for >= idle_for && known.until >= *until && known.own >= highest_) return false;
+    if (known.idle_for >= idle_for && covers(known, promise)) return false;
   }
-  SilencePromise promise{idle_for, *until, highest_};
-  std::erase_if(promises_, [&](SilencePromise& known) {
-    if (known.idle_for > idle_for) return false;
-    if (known.idle_for == idle_for) promise.until = std::max(promise.until, known.until);
-    return known.idle_for == idle_for || (known.until <= promise.until && known.own <= promise.own);
+  for (const SilencePromise& known : promises_) {
+    if (known.idle_for != idle_for) continue;
+    promise.until = std::max(promise.until, known.until);
+    promise.windows_until = std::max(promise.windows_until, known.windows_until);
+    promise.windows_own = std::max(promise.windows_own, known.windows_own);
+  }
+  std::erase_if(promises_, [&](const SilencePromise& known) {
+    return known.idle_for == idle_for || (known.idle_for < idle_for && covers(promise, known));
   });
   const auto place =
       std::find_if(promises_.begin(), promises_.end(),
@@ -117,26 +145,29 @@ bool PartitionTime::Promise(Duration idle_for, std::optional<WallTime> follows) 
 void PartitionTime::Prune(Duration max_disorder) {
   if (!highest_.has_value()) return;
   const WallTime covered = *highest_ - max_disorder - kResolution;
-  std::erase_if(promises_,
-                [covered](const SilencePromise& promise) { return promise.until <= covered; });
+  std::erase_if(promises_, [covered](const SilencePromise& promise) {
+    return promise.until <= covered && promise.windows_until <= covered;
+  });
 }
 
-std::optional<WallTime> PartitionTime::Watermark(Duration max_disorder,
-                                                 Duration idle_timeout) const {
+std::optional<WallTime> PartitionTime::Watermark(Duration max_disorder, Duration idle_timeout,
+                                                 bool time_in_silence) const {
   std::optional<WallTime> watermark;
   if (highest_.has_value()) watermark = *highest_ - max_disorder - kResolution;
   for (const SilencePromise& promise : promises_) {
-    if (promise.idle_for >= idle_timeout) Raise(watermark, promise.until);
+    if (promise.idle_for < idle_timeout) continue;
+    Raise(watermark, time_in_silence ? promise.windows_until : promise.until);
   }
   return watermark;
 }
 
-std::optional<WallTime> PartitionTime::OwnWatermark(Duration max_disorder,
-                                                    Duration idle_timeout) const {
+std::optional<WallTime> PartitionTime::OwnWatermark(Duration max_disorder, Duration idle_timeout,
+                                                    bool time_in_silence) const {
   std::optional<WallTime> watermark;
   if (highest_.has_value()) watermark = *highest_ - max_disorder - kResolution;
   for (const SilencePromise& promise : promises_) {
-    if (promise.idle_for >= idle_timeout) Raise(watermark, promise.own);
+    if (promise.idle_for < idle_timeout) continue;
+    Raise(watermark, time_in_silence ? promise.windows_own : promise.own);
   }
   return watermark;
 }

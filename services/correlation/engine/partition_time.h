@@ -33,6 +33,9 @@ struct SilencePromise {
   WallTime until{};
   // The partition's own highest time when it promised; not known from a mark.
   std::optional<WallTime> own;
+  // The same for window rules, for which time goes on in silence.
+  WallTime windows_until{};
+  std::optional<WallTime> windows_own;
   friend bool operator==(const SilencePromise&, const SilencePromise&) = default;
 };
 
@@ -48,15 +51,17 @@ class PartitionTime {
   // An event was seen. True when the highest time grew.
   bool Observe(WallTime event_time);
   // A silence of `idle_for` after `follows` was seen elsewhere (nullopt: nothing was). True when
-  // that promises more than before.
-  bool Promise(Duration idle_for, std::optional<WallTime> follows);
+  // that promises more than before. `time_in_silence`: for window rules so much more.
+  bool Promise(Duration idle_for, std::optional<WallTime> follows, Duration time_in_silence = {});
   // Drops promises that say nothing to any rule with at most `max_disorder`.
   void Prune(Duration max_disorder);
 
   // For rules that read a repartition topic. nullopt: nothing is promised yet.
-  std::optional<WallTime> Watermark(Duration max_disorder, Duration idle_timeout) const;
+  std::optional<WallTime> Watermark(Duration max_disorder, Duration idle_timeout,
+                                    bool time_in_silence = false) const;
   // For rules that read this partition alone: silence counts up to the own highest time.
-  std::optional<WallTime> OwnWatermark(Duration max_disorder, Duration idle_timeout) const;
+  std::optional<WallTime> OwnWatermark(Duration max_disorder, Duration idle_timeout,
+                                       bool time_in_silence = false) const;
 
   const std::optional<WallTime>& highest() const { return highest_; }
   const std::vector<SilencePromise>& promises() const { return promises_; }

@@ -63,6 +63,24 @@ bool ReorderBuffer::Release(const PlannedRule& rule, const Visitor& visit) {
   return complete;
 }
 
+std::optional<std::int64_t> ReorderBuffer::WatermarkUs(const PlannedRule& rule) {
+  const v1::RuleProgress& progress = Progress(rule);
+  if (!progress.has_watermark_us()) return std::nullopt;
+  return progress.watermark_us();
+}
+
+std::optional<std::int64_t> ReorderBuffer::ReleasedUs(const PlannedRule& rule) {
+  const v1::RuleProgress& progress = Progress(rule);
+  if (!progress.has_released_us()) return std::nullopt;
+  return progress.released_us();
+}
+
+void ReorderBuffer::SetReleased(const PlannedRule& rule) {
+  v1::RuleProgress& progress = Progress(rule);
+  progress.set_released_us(progress.watermark_us());
+  changed_.insert(rule.prefix);
+}
+
 void ReorderBuffer::Store() {
   for (const std::string& prefix : changed_) {
     state_.Put(ProgressKey(prefix), progress_.at(prefix).SerializeAsString());

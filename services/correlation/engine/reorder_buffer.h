@@ -43,6 +43,12 @@ class ReorderBuffer {
   // Gives out what the watermark has passed. False: more is due than may be released now.
   bool Release(const PlannedRule& rule, const Visitor& visit);
 
+  // For those who keep what waits themselves (window_operator.h): the watermark, up to where it was
+  // worked off, and to note that it was.
+  std::optional<std::int64_t> WatermarkUs(const PlannedRule& rule);
+  std::optional<std::int64_t> ReleasedUs(const PlannedRule& rule);
+  void SetReleased(const PlannedRule& rule);
+
   // How many were given out.
   std::size_t released() const { return released_; }
   // Writes how far each rule has come. The last call.

@@ -41,7 +41,7 @@ std::shared_ptr<const RulePlan> RulePlan::Make(
     planned.rule = entry.rule;
     planned.version = entry.version;
     planned.prefix = RulePrefix(entry.rule->id(), entry.version, entry.rule->content_hash());
-    const auto& group_by = entry.rule->spec().correlation().group_by();
+    const auto& group_by = entry.rule->group_by();
     planned.group_by = Join({group_by.begin(), group_by.end()}, ",");
     const google::protobuf::Descriptor* descriptor = entry.rule->descriptor();
     const auto [slot, is_new] = messages.try_emplace(descriptor, plan->prototypes_.size());
@@ -51,6 +51,9 @@ std::shared_ptr<const RulePlan> RulePlan::Make(
     if (planned.event_time()) {
       idle_timeouts.insert(entry.rule->idle_timeout());
       plan->max_disorder_ = std::max(plan->max_disorder_, entry.rule->max_disorder());
+      if (const CompiledWindow* window = entry.rule->window()) {
+        plan->window_horizon_ = std::max(plan->window_horizon_, window->longest_open());
+      }
     }
     if (entry.rule->local()) {
       plan->local_.push_back(std::move(planned));
@@ -78,6 +81,15 @@ std::vector<std::string> RulePlan::InputTopics() const {
   std::vector<std::string> topics = {stream_.topic};
   for (const Repartition& repartition : repartitions_) topics.push_back(repartition.topic);
   return topics;
+}
+
+Duration RulePlan::TimeInSilence(Duration beyond) const {
+  // In at most so many steps, each of which is written to the log.
+  constexpr int kSteps = 60;
+  const Duration step = std::max<Duration>(std::chrono::seconds(1),
+                                           (window_horizon_ + Duration(kSteps - 1)) / kSteps);
+  // The last step reaches the horizon.
+  return std::min(beyond - beyond % step, (window_horizon_ + step - Duration(1)) / step * step);
 }
 
 bool RulePlan::KeepsAnyOf(const std::string& rule_id) const {

@@ -51,6 +51,10 @@ struct PlannedRule {
   // Which message of RulePlan::prototypes() it reads.
   std::size_t message = 0;
 
+  // Time goes on for it in silence, so that its last windows close.
+  bool closes_in_silence() const {
+    return rule->window() != nullptr && rule->window()->type != WindowType::kSliding;
+  }
   bool event_time() const { return rule->order() == RuleOrder::kEventTime; }
 };
 
@@ -89,6 +93,11 @@ class RulePlan {
   // The largest disorder that any rule allows.
   Duration max_disorder() const { return max_disorder_; }
 
+  // For how much time to go on, for window rules, after `beyond` of a silence longer than their
+  // idle_timeout: as far as some window may stay open. Zero without window rules in event-time
+  // order.
+  Duration TimeInSilence(Duration beyond) const;
+
   // Does the plan still need the state of this rule version?
   bool Keeps(const std::string& rule_id, std::int32_t version) const {
     return kept_.contains({rule_id, version});
@@ -106,6 +115,7 @@ class RulePlan {
   std::vector<const google::protobuf::Message*> prototypes_;
   std::vector<Duration> idle_timeouts_;
   Duration max_disorder_{};
+  Duration window_horizon_{};
 };
 
 }  // namespace tocsin::correlation

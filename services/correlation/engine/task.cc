@@ -12,6 +12,7 @@
 #include "services/correlation/engine/keys.h"
 #include "services/correlation/engine/reorder_buffer.h"
 #include "services/correlation/engine/watermarks.h"
+#include "services/correlation/engine/window_operator.h"
 #include "tocsin/correlation/v1/repartition.pb.h"
 #include "tocsin/correlation/v1/state.pb.h"
 
@@ -50,7 +51,9 @@ class Task::Batch {
         watermarks_(state, plan_),
         buffer_(state, task.options_.max_release),
         outputs_(plan_, task.options_, result.outputs),
-        detector_(state, outputs_, result.counts) {}
+        detector_(state, outputs_, result.counts),
+        windows_(task.windows_, state, buffer_, outputs_, result.counts,
+                 task.options_.max_release) {}
 
   void Run() {
     const bool new_plan = task_.garbage_.TakeUpPlan(plan_, state_);
@@ -82,6 +85,7 @@ class Task::Batch {
         if (rule.event_time()) Release(rule);
       }
     }
+    if (!input_.records.empty()) ExpireWindows();
     watermarks_.Store(task_.partition_, outputs_);
     deduplicator_.Expire(input_.records.size());
     if (!input_.records.empty() || buffer_.released() > 0) {
@@ -93,6 +97,7 @@ class Task::Batch {
       const std::string value = EncodeInt64(next);
       if (state_.Get(key) != value) state_.Put(key, value);
     }
+    windows_.Store();
     buffer_.Store();
     deduplicator_.Store();
   }
@@ -124,7 +129,8 @@ class Task::Batch {
       if (!key.has_value()) continue;
       std::optional<WallTime> watermark;
       if (rule.event_time()) {
-        watermark = before.OwnWatermark(rule.rule->max_disorder(), rule.rule->idle_timeout());
+        watermark = before.OwnWatermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
+                                        rule.closes_in_silence());
       }
       Take(rule, *std::move(key), *envelope, origin, watermark);
     }
@@ -207,7 +213,8 @@ class Task::Batch {
       if (!key.has_value()) continue;
       std::optional<WallTime> watermark;
       if (rule.event_time()) {
-        watermark = upstream.Watermark(rule.rule->max_disorder(), rule.rule->idle_timeout());
+        watermark = upstream.Watermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
+                                       rule.closes_in_silence());
       }
       Take(rule, *std::move(key), *envelope, *origin, watermark);
     }
@@ -219,6 +226,11 @@ class Task::Batch {
   // partition had promised to this rule before it.
   void Take(const PlannedRule& rule, std::vector<std::string> group_key, const Envelope& envelope,
             const Origin& origin, std::optional<WallTime> watermark) {
+    if (const CompiledWindow* window = rule.rule->window()) {
+      windows_.Take(rule, std::move(group_key), window->Values(*task_.messages_[rule.message]),
+                    envelope, origin, watermark, deduplicator_.highest_timestamp_us());
+      return;
+    }
     std::optional<std::vector<std::string>> value =
         rule.rule->Value(*task_.messages_[rule.message]);
     if (!value.has_value()) {
@@ -246,12 +258,28 @@ class Task::Batch {
   void Release(const PlannedRule& rule) {
     const std::string& topic =
         rule.rule->local() ? plan_.stream().topic : rule.rule->repartition_topic();
+    if (rule.rule->window() != nullptr) {
+      if (!windows_.Release(rule, topic, deduplicator_.highest_timestamp_us())) result_.more = true;
+      return;
+    }
     const bool complete = buffer_.Release(rule, [&](v1::HeldEvent held) {
       outputs_.NextCause(topic);
       Evaluate(rule, {held.group_key().begin(), held.group_key().end()},
                std::move(*held.mutable_event()));
     });
     if (!complete) result_.more = true;
+  }
+
+  // order: arrival only.
+  void ExpireWindows() {
+    const auto expire = [&](const PlannedRule& rule) {
+      if (rule.rule->window() == nullptr || rule.event_time()) return;
+      if (!windows_.Expire(rule, deduplicator_.highest_timestamp_us())) result_.more = true;
+    };
+    for (const PlannedRule& rule : plan_.local()) expire(rule);
+    for (const Repartition& repartition : plan_.repartitions()) {
+      for (const PlannedRule& rule : repartition.rules) expire(rule);
+    }
   }
 
   void Evaluate(const PlannedRule& rule, const std::vector<std::string>& group_key,
@@ -270,6 +298,7 @@ class Task::Batch {
   ReorderBuffer buffer_;
   OutputWriter outputs_;
   Detector detector_;
+  WindowOperator windows_;
 };
 
 Task::Task(std::int32_t partition, std::shared_ptr<const RulePlan> plan, TaskOptions options)
@@ -288,7 +317,10 @@ void Task::SetPlan(std::shared_ptr<const RulePlan> plan) {
   Rewind();
 }
 
-void Task::Rewind() { garbage_.Restart(); }
+void Task::Rewind() {
+  garbage_.Restart();
+  windows_.Drop();
+}
 
 TaskResult Task::Run(const TaskInput& input, StateView& state) {
   TaskResult result;
@@ -300,7 +332,7 @@ bool Task::WouldPromise(const std::vector<DueSilence>& silences, const StateRead
   PartitionTime time = LoadPartitionTime(state);
   bool changed = false;
   for (const DueSilence& due : silences) {
-    if (time.Promise(due.idle_for, due.follows)) changed = true;
+    if (time.Promise(due.idle_for, due.follows, plan_->TimeInSilence(due.beyond))) changed = true;
   }
   return changed;
 }

@@ -20,6 +20,7 @@
 //   watermarks         event time of this partition and, by marks, of the others
 //   reorder_buffer     events that wait for the watermark
 //   detector           windows, detections, incidents
+//   window_operator    window rules: aggregates over windows
 //   output_writer      records as they lie on their topics
 //   garbage_collector  removes state that no later event can meet
 //
@@ -43,6 +44,7 @@
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/engine/state_view.h"
 #include "services/correlation/engine/task_options.h"
+#include "services/correlation/engine/window_store.h"
 
 namespace google::protobuf {
 class Message;
@@ -108,6 +110,7 @@ class Task {
   // Reused for every event; one for each of the plan's prototypes.
   std::vector<std::unique_ptr<google::protobuf::Message>> messages_;
   GarbageCollector garbage_;
+  WindowStore windows_;
 };
 
 }  // namespace tocsin::correlation

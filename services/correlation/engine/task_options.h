@@ -15,6 +15,7 @@ namespace tocsin::correlation {
 
 inline constexpr std::string_view kDetectionsTopic = "detections";
 inline constexpr std::string_view kIncidentsTopic = "incidents.correlated";
+inline constexpr std::string_view kAggregatesTopic = "aggregates";
 
 // The registered schema of what the engine writes.
 struct OutputSchema {
@@ -25,8 +26,10 @@ struct OutputSchema {
 struct TaskOptions {
   OutputSchema detection_schema;
   OutputSchema incident_schema;
+  OutputSchema aggregate_schema;
   std::string detections_topic{kDetectionsTopic};
   std::string incidents_topic{kIncidentsTopic};
+  std::string aggregates_topic{kAggregatesTopic};
   // ce_source of detections and incidents.
   std::string source = "/tocsin/correlation";
   // Consumer group, for the headers of dead letters.

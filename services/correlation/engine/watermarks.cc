@@ -28,8 +28,8 @@ std::optional<WallTime> Minimum(const std::vector<PartitionTime>& upstream,
                                 const PlannedRule& rule) {
   std::optional<WallTime> minimum;
   for (const PartitionTime& partition : upstream) {
-    const std::optional<WallTime> watermark =
-        partition.Watermark(rule.rule->max_disorder(), rule.rule->idle_timeout());
+    const std::optional<WallTime> watermark = partition.Watermark(
+        rule.rule->max_disorder(), rule.rule->idle_timeout(), rule.closes_in_silence());
     if (!watermark.has_value()) return std::nullopt;
     minimum = std::min(minimum.value_or(*watermark), *watermark);
   }
@@ -76,7 +76,8 @@ bool Watermarks::TakeMark(const Repartition& repartition, const kafka::Record& r
 }
 
 void Watermarks::AdvanceLocal(const PlannedRule& rule, ReorderBuffer& buffer) const {
-  buffer.Advance(rule, time_.OwnWatermark(rule.rule->max_disorder(), rule.rule->idle_timeout()));
+  buffer.Advance(rule, time_.OwnWatermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
+                                          rule.closes_in_silence()));
 }
 
 void Watermarks::AdvanceRepartition(const Repartition& repartition, bool anew,

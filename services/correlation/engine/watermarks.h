@@ -40,7 +40,9 @@ class Watermarks {
   const PartitionTime& own() const { return time_; }
   // An event of the own partition.
   void Observe(WallTime event_time);
-  void Promise(const DueSilence& due) { time_.Promise(due.idle_for, due.follows); }
+  void Promise(const DueSilence& due) {
+    time_.Promise(due.idle_for, due.follows, plan_.TimeInSilence(due.beyond));
+  }
 
   // A mark that came through `repartition`. False: it is none.
   bool TakeMark(const Repartition& repartition, const kafka::Record& record);

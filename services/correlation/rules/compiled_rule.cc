@@ -40,15 +40,6 @@ constexpr microseconds kDefaultIdle = std::chrono::seconds(10);
 constexpr microseconds kShortestIdle = std::chrono::seconds(1);
 constexpr microseconds kLongestIdle = std::chrono::hours(1);
 
-microseconds FromProto(const google::protobuf::Duration& duration) {
-  return std::chrono::seconds(duration.seconds()) + microseconds(duration.nanos() / 1000);
-}
-
-void ToProto(microseconds span, google::protobuf::Duration& duration) {
-  duration.set_seconds(span.count() / 1'000'000);
-  duration.set_nanos(static_cast<std::int32_t>(span.count() % 1'000'000 * 1000));
-}
-
 bool IsId(std::string_view id) {
   if (id.empty() || id.size() > kLongestId || id.front() == '-' || id.back() == '-') return false;
   return std::all_of(id.begin(), id.end(), [](char c) {
@@ -80,6 +71,7 @@ class Compiled final : public CompiledRule {
   }
   microseconds max_disorder() const override { return FromProto(spec_.max_disorder()); }
   microseconds idle_timeout() const override { return FromProto(spec_.idle_timeout()); }
+  const CompiledWindow* window() const override { return window_ ? &*window_ : nullptr; }
   RuleType type() const override {
     return spec_.correlation().type() == rule::v1::CORRELATION_TYPE_VALUE_COUNT
                ? RuleType::kValueCount
@@ -139,12 +131,9 @@ class Compiled final : public CompiledRule {
   std::unique_ptr<cel::Program> where_;
   std::vector<FieldPath> group_by_;
   std::vector<FieldPath> value_fields_;
+  std::optional<CompiledWindow> window_;
   std::string repartition_topic_;
 };
-
-constexpr std::size_t kMistakesShown = 10;
-// A picture of the expression stands in it, too.
-constexpr std::size_t kReasonShown = 700;
 
 // Checks part by part and notes every mistake, so that one reading of the answer mends the rule.
 class RuleCompiler {
@@ -157,37 +146,33 @@ class RuleCompiler {
         spec_(rule_->spec_) {}
 
   absl::StatusOr<std::shared_ptr<const CompiledRule>> Run() {
-    TOCSIN_RETURN_IF_ERROR(config::ParseYaml(yaml_, file_name_, spec_, &positions_));
+    TOCSIN_RETURN_IF_ERROR(config::ParseYaml(yaml_, file_name_, spec_, &mistakes_.positions()));
     CheckNames();
     CheckOrder();
-    CheckCorrelation();
-    CheckCondition();
-    CheckIncident();
-    TOCSIN_RETURN_IF_ERROR(CheckStream());
-    if (mistake_count_ > mistakes_.size()) {
-      mistakes_.push_back(Concat("and ", mistake_count_ - mistakes_.size(), " more"));
+    if (spec_.has_window()) {
+      CheckOnlyWindow();
+      rule_->window_ = CheckWindow(spec_, mistakes_);
+    } else {
+      CheckCorrelation();
+      CheckCondition();
+      CheckIncident();
     }
-    if (!mistakes_.empty()) return InvalidArgument(Join(mistakes_, "\n"));
+    TOCSIN_RETURN_IF_ERROR(CheckStream());
+    TOCSIN_RETURN_IF_ERROR(mistakes_.status());
     rule_->source_ = std::string(yaml_);
     rule_->content_hash_ = ContentHash(spec_);
     return std::shared_ptr<const CompiledRule>(rule_);
   }
 
  private:
-  void Fail(config::Position position, std::string_view reason) {
-    if (++mistake_count_ > kMistakesShown) return;
-    mistakes_.emplace_back(
-        tocsin::Message(positions_.Error(position, Shorten(reason, kReasonShown))));
-  }
+  void Fail(config::Position position, std::string_view reason) { mistakes_.At(position, reason); }
   void FailAtValue(std::string_view path, std::string_view reason) {
-    Fail(positions_.Value(path), reason);
+    mistakes_.AtValue(path, reason);
   }
-  void FailAtKey(std::string_view path, std::string_view reason) {
-    Fail(positions_.Key(path), reason);
-  }
-  // For what is not there at all: the place of what should hold it.
-  void Missing(std::string_view path, std::string_view reason) {
-    Fail(positions_.Has(path) ? positions_.Value(path) : positions_.Key(path), reason);
+  void FailAtKey(std::string_view path, std::string_view reason) { mistakes_.AtKey(path, reason); }
+  void Missing(std::string_view path, std::string_view reason) { mistakes_.Missing(path, reason); }
+  void CheckSpan(std::string_view path, microseconds span, microseconds least, microseconds most) {
+    mistakes_.CheckSpan(path, span, least, most);
   }
 
   void CheckNames() {
@@ -217,7 +202,7 @@ class RuleCompiler {
     if (spec_.order() == rule::v1::ORDER_UNSPECIFIED) spec_.set_order(rule::v1::ORDER_ARRIVAL);
     if (spec_.order() == rule::v1::ORDER_ARRIVAL) {
       for (const std::string_view key : {"max_disorder", "idle_timeout"}) {
-        if (!positions_.Has(key)) continue;
+        if (!mistakes_.positions().Has(key)) continue;
         FailAtKey(key, Concat("'", key,
                               "' means something with 'order: event_time' only: with 'arrival' no "
                               "event waits. Remove it or change the order"));
@@ -230,18 +215,25 @@ class RuleCompiler {
     CheckSpan("idle_timeout", FromProto(spec_.idle_timeout()), kShortestIdle, kLongestIdle);
   }
 
-  void CheckSpan(std::string_view path, microseconds span, microseconds least, microseconds most) {
-    if (span >= least && span <= most) return;
-    FailAtValue(path, Concat("'", path.substr(path.rfind('.') + 1), "' must be from ",
-                             FormatDuration(least), " to ", FormatDuration(most), ", not ",
-                             FormatDuration(span)));
+  void CheckOnlyWindow() {
+    if (mistakes_.Has("correlation")) {
+      FailAtKey(
+          "correlation",
+          "a rule has either 'correlation', which finds incidents, or 'window', which computes "
+          "aggregates. Make two rules of it");
+    }
+    if (mistakes_.Has("incident")) {
+      FailAtKey("incident", "'incident' belongs to 'correlation': windows open no incidents");
+    }
   }
 
   void CheckCorrelation() {
     auto& correlation = *spec_.mutable_correlation();
-    if (!positions_.Has("correlation")) {
-      Missing("correlation",
-              "'correlation' is missing: it says what to count, over which time, for which key");
+    if (!mistakes_.positions().Has("correlation")) {
+      Missing(
+          "correlation",
+          "'correlation' is missing: it says what to count, over which time, for which key. (Or "
+          "'window', which computes aggregates.)");
       return;
     }
     if (correlation.type() == rule::v1::CORRELATION_TYPE_UNSPECIFIED) {
@@ -266,12 +258,12 @@ class RuleCompiler {
 
   void CheckCondition() {
     constexpr std::string_view kPath = "correlation.condition";
-    if (!positions_.Has("correlation")) return;
+    if (!mistakes_.positions().Has("correlation")) return;
     const Condition& condition = spec_.correlation().condition();
     const bool compares = condition.has_gt() || condition.has_gte() || condition.has_lt() ||
                           condition.has_lte() || condition.has_eq() || condition.has_neq();
     if (!compares) {
-      Missing(kPath, positions_.Has(kPath)
+      Missing(kPath, mistakes_.positions().Has(kPath)
                          ? "'condition' compares with nothing: write for example gte: 2"
                          : "'condition' is missing: when does the rule fire? For example "
                            "condition: {gte: 2}");
@@ -279,7 +271,7 @@ class RuleCompiler {
     }
     for (const std::string_view key : {"lt", "lte"}) {
       const std::string path = Concat(kPath, ".", key);
-      if (!positions_.Has(path)) continue;
+      if (!mistakes_.positions().Has(path)) continue;
       FailAtKey(path, Concat("'", key,
                              "' asks for too few events, which is known only when a window ends; "
                              "rules are judged at each event. Use gt, gte, eq or neq"));
@@ -388,7 +380,12 @@ class RuleCompiler {
     if (!stream.ok()) return stream.status();
     rule_->stream_ = *std::move(stream);
     CompileWhere();
-    rule_->group_by_ = ResolveAll("correlation.group_by", spec_.correlation().group_by());
+    const bool window = spec_.has_window();
+    rule_->group_by_ =
+        ResolveAll(window ? "window.group_by" : "correlation.group_by", rule_->group_by());
+    if (window) {
+      ResolveAggregates(spec_, *rule_->stream_.descriptor, *rule_->window_, mistakes_);
+    }
     rule_->value_fields_ =
         ResolveAll("correlation.condition.field", spec_.correlation().condition().field());
     ChooseTopic();
@@ -410,7 +407,7 @@ class RuleCompiler {
     }
     const std::string_view text = tocsin::Message(program.status());
     const std::size_t picture = text.find('\n');
-    Fail(positions_.Inside("where", error.offset),
+    Fail(mistakes_.positions().Inside("where", error.offset),
          Concat("where: ", error.reason,
                 picture == std::string_view::npos ? "" : text.substr(picture)));
   }
@@ -440,17 +437,18 @@ class RuleCompiler {
   }
 
   void ChooseTopic() {
-    const auto& group_by = spec_.correlation().group_by();
+    const auto& group_by = rule_->group_by();
     const std::string& partition_key = rule_->stream_.partition_key_field;
     if (!partition_key.empty() && std::count(group_by.begin(), group_by.end(), partition_key) > 0) {
       return;
     }
     const std::vector<std::string> fields(group_by.begin(), group_by.end());
     rule_->repartition_topic_ =
-        Concat("correlation-", spec_.stream(), "-by-", Join(fields, "-"), "-repartition");
+        Concat("correlation-", spec_.stream(), "-by-",
+               fields.empty() ? std::string(".all") : Join(fields, "-"), "-repartition");
     if (rule_->repartition_topic_.size() > kLongestTopic) {
       FailAtValue(
-          "correlation.group_by",
+          spec_.has_window() ? "window.group_by" : "correlation.group_by",
           Concat("the topic that sorts events by these fields would have a name of ",
                  rule_->repartition_topic_.size(), " characters; Kafka allows ", kLongestTopic));
     }
@@ -461,9 +459,7 @@ class RuleCompiler {
   const StreamDirectory& streams_;
   std::shared_ptr<Compiled> rule_;
   Rule& spec_;
-  config::Positions positions_;
-  std::vector<std::string> mistakes_;
-  std::size_t mistake_count_ = 0;
+  Mistakes mistakes_;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "services/correlation/rules/window_rule.h"
 #include "tocsin/rule/v1/rule.pb.h"
 
 namespace google::protobuf {
@@ -82,6 +83,14 @@ class CompiledRule {
   virtual std::chrono::microseconds max_disorder() const = 0;
   virtual std::chrono::microseconds idle_timeout() const = 0;
 
+  // Fields whose values make the key.
+  const google::protobuf::RepeatedPtrField<std::string>& group_by() const {
+    return spec().has_window() ? spec().window().group_by() : spec().correlation().group_by();
+  }
+  // The windows of a window rule, which has neither condition nor incidents; nullptr for a
+  // correlation rule.
+  virtual const CompiledWindow* window() const { return nullptr; }
+
   virtual RuleType type() const = 0;
   // The window of the event at t is (t - timespan, t].
   virtual std::chrono::microseconds timespan() const = 0;
@@ -93,7 +102,7 @@ class CompiledRule {
   // key field is among the group-by fields. Otherwise the rule reads `repartition_topic`.
   virtual bool local() const = 0;
   // `correlation-<stream>-by-<fields joined by ->-repartition`; empty for a local rule. Two rules
-  // of one stream with the same group-by share it.
+  // of one stream with the same group-by share it. Without fields: `by-.all`, which is no field.
   virtual const std::string& repartition_topic() const = 0;
 
   // Does `where` hold? An evaluation error (overflow, missing map key …) means that it does not;

@@ -3,6 +3,8 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 
+#include <cmath>
+
 #include "lib/base/hex.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
@@ -29,7 +31,8 @@ std::string Listed(std::vector<std::string> names) {
 
 }  // namespace
 
-absl::StatusOr<FieldPath> FieldPath::Resolve(std::string_view path, const Descriptor& message) {
+absl::StatusOr<FieldPath> FieldPath::ResolveSteps(std::string_view path,
+                                                  const Descriptor& message) {
   FieldPath resolved;
   const Descriptor* scope = &message;
   const std::vector<std::string> names = Split(path, '.');
@@ -54,34 +57,95 @@ absl::StatusOr<FieldPath> FieldPath::Resolve(std::string_view path, const Descri
       return InvalidArgument(Concat("'", name, "' is no message: there is nothing below it"));
     }
     if (nested) scope = field->message_type();
-    if (!last) continue;
-    switch (field->cpp_type()) {
-      case FieldDescriptor::CPPTYPE_MESSAGE:
-        return InvalidArgument(Concat("'", path, "' is a message (", scope->full_name(),
-                                      "); name one of its fields: ", Listed(FieldNames(*scope))));
-      case FieldDescriptor::CPPTYPE_FLOAT:
-      case FieldDescriptor::CPPTYPE_DOUBLE:
-        return InvalidArgument(
-            Concat("'", path,
-                   "' is a floating-point number: equal quantities may differ in "
-                   "their last bits; use a text or a whole number"));
-      default:
-        break;
+    if (last && nested) {
+      return InvalidArgument(Concat("'", path, "' is a message (", scope->full_name(),
+                                    "); name one of its fields: ", Listed(FieldNames(*scope))));
     }
   }
   return resolved;
 }
 
-std::optional<std::string> FieldPath::Text(const google::protobuf::Message& message) const {
+absl::StatusOr<FieldPath> FieldPath::Resolve(std::string_view path, const Descriptor& message) {
+  absl::StatusOr<FieldPath> resolved = ResolveSteps(path, message);
+  if (!resolved.ok()) return resolved;
+  const auto type = resolved->steps_.back()->cpp_type();
+  if (type == FieldDescriptor::CPPTYPE_FLOAT || type == FieldDescriptor::CPPTYPE_DOUBLE) {
+    return InvalidArgument(Concat("'", path,
+                                  "' is a floating-point number: equal quantities may differ in "
+                                  "their last bits; use a text or a whole number"));
+  }
+  return resolved;
+}
+
+absl::StatusOr<FieldPath> FieldPath::ResolveNumber(std::string_view path,
+                                                   const Descriptor& message) {
+  absl::StatusOr<FieldPath> resolved = ResolveSteps(path, message);
+  if (!resolved.ok()) return resolved;
+  const auto type = resolved->steps_.back()->cpp_type();
+  if (!resolved->whole() && type != FieldDescriptor::CPPTYPE_FLOAT &&
+      type != FieldDescriptor::CPPTYPE_DOUBLE) {
+    return InvalidArgument(Concat("'", path, "' is no number (",
+                                  resolved->steps_.back()->type_name(),
+                                  "): nothing can be computed with it"));
+  }
+  return resolved;
+}
+
+bool FieldPath::whole() const {
+  switch (steps_.back()->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32:
+    case FieldDescriptor::CPPTYPE_INT64:
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return true;
+    default:
+      return false;
+  }
+}
+
+const google::protobuf::Message* FieldPath::Holder(const google::protobuf::Message& message) const {
   const google::protobuf::Message* holder = &message;
   for (std::size_t i = 0; i + 1 < steps_.size(); ++i) {
     const Reflection& reflection = *holder->GetReflection();
-    if (!reflection.HasField(*holder, steps_[i])) return std::nullopt;
+    if (!reflection.HasField(*holder, steps_[i])) return nullptr;
     holder = &reflection.GetMessage(*holder, steps_[i]);
   }
   const FieldDescriptor& field = *steps_.back();
+  if (field.has_presence() && !holder->GetReflection()->HasField(*holder, &field)) return nullptr;
+  return holder;
+}
+
+aggregate::Value FieldPath::Number(const google::protobuf::Message& message) const {
+  const google::protobuf::Message* holder = Holder(message);
+  if (holder == nullptr) return {};
+  const FieldDescriptor& field = *steps_.back();
   const Reflection& reflection = *holder->GetReflection();
-  if (field.has_presence() && !reflection.HasField(*holder, &field)) return std::nullopt;
+  const auto finite = [](double number) {
+    return std::isfinite(number) ? aggregate::Value(number) : aggregate::Value();
+  };
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32:
+      return std::int64_t{reflection.GetInt32(*holder, &field)};
+    case FieldDescriptor::CPPTYPE_INT64:
+      return reflection.GetInt64(*holder, &field);
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return std::int64_t{reflection.GetUInt32(*holder, &field)};
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return reflection.GetUInt64(*holder, &field);
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return finite(reflection.GetFloat(*holder, &field));
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return finite(reflection.GetDouble(*holder, &field));
+    default:
+      return {};
+  }
+}
+
+std::optional<std::string> FieldPath::Text(const google::protobuf::Message& message) const {
+  const google::protobuf::Message* holder = Holder(message);
+  if (holder == nullptr) return std::nullopt;
+  const FieldDescriptor& field = *steps_.back();
+  const Reflection& reflection = *holder->GetReflection();
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING: {
       std::string value = reflection.GetString(*holder, &field);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "services/correlation/aggregate/value.h"
 
 namespace google::protobuf {
 class Descriptor;
@@ -24,13 +25,27 @@ class FieldPath {
   // may have unequal bits).
   static absl::StatusOr<FieldPath> Resolve(std::string_view path,
                                            const google::protobuf::Descriptor& message);
+  // For what is computed with: whole and floating-point numbers only.
+  static absl::StatusOr<FieldPath> ResolveNumber(std::string_view path,
+                                                 const google::protobuf::Descriptor& message);
+  // Holds whole numbers.
+  bool whole() const;
 
   // nullopt when it is missing: not set, or its default where presence is not tracked and the
   // default says nothing (an empty text, an enum's zero). A number or bool without presence is
   // never missing: its zero is a value. Bytes are given in hex, enums by name.
   std::optional<std::string> Text(const google::protobuf::Message& message) const;
 
+  // The number of a path that ResolveNumber has found; none when the field is not set or its number
+  // is not finite.
+  aggregate::Value Number(const google::protobuf::Message& message) const;
+
  private:
+  static absl::StatusOr<FieldPath> ResolveSteps(std::string_view path,
+                                                const google::protobuf::Descriptor& message);
+  // nullptr: some message on the way, or the field itself, is not set.
+  const google::protobuf::Message* Holder(const google::protobuf::Message& message) const;
+
   std::vector<const google::protobuf::FieldDescriptor*> steps_;
 };
 

@@ -42,6 +42,14 @@ void CountCommitted(std::string_view stream, const Counts& counts) {
         of_rule.detections);
     Add("tocsin_correlation_incidents_total", "Incidents opened by a rule.", {{"rule", rule}},
         of_rule.incidents);
+    Add("tocsin_correlation_results_total", "Results of a window rule.", {{"rule", rule}},
+        of_rule.results);
+    for (const auto& [reason, count] : of_rule.dropped) {
+      Add("tocsin_correlation_dropped_total",
+          "What the caps of a window rule have dropped: events (max_keys, window_full), keys "
+          "(ttl).",
+          {{"rule", rule}, {"reason", reason}}, count);
+    }
   }
 }
 
