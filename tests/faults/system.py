@@ -148,7 +148,6 @@ class System:
     def make_own_topics(self, streams):
         """What correlation asks for: its own topics and those of `streams` ({topic: partitions})."""
         topics = {"_schemas": (1, COMPACTED), "correlation.rules": (1, COMPACTED), "detections": (6, DELETED),
-                  "aggregates": (6, DELETED),
                   "incidents.correlated": (6, COMPACTED), "incidents.activity": (6, DELETED),
                   "aggregates": (6, DELETED), "audit.event": (1, DELETED), "correlation-workers": (1, COMPACTED)}
         for stream, partitions in streams.items():
