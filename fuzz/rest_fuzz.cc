@@ -36,7 +36,8 @@ tocsin::http::Request ReadRequest(std::string_view text) {
   std::string_view line = Cut(text, "\n");
   request.method = std::string(Cut(line, " "));
   request.path = std::string(Cut(line, "?"));
-  request.query = tocsin::http::ParseQuery(line);
+  // Where it cannot be decoded, lib/http refuses before the interface sees the request.
+  if (auto query = tocsin::http::ParseQuery(line); query.ok()) request.query = *std::move(query);
   for (line = Cut(text, "\n"); !line.empty(); line = Cut(text, "\n")) {
     const std::string_view name = Cut(line, ": ");
     request.headers.Set(name, line);

@@ -54,10 +54,15 @@ void Encodings(std::string_view text) {
   if (const auto bytes = Base64Decode(text); Accepted(bytes.status())) {
     Require(Base64Encode(*bytes).starts_with(text));
   }
-  const std::string decoded = http::PercentDecode(text);
-  Require(decoded.size() <= text.size());
-  for (const auto& [name, value] : http::ParseQuery(text)) {
-    Require(name.size() + value.size() <= text.size());
+  const auto decoded = http::PercentDecode(text);
+  if (Accepted(decoded.status())) Require(decoded->size() <= text.size());
+  if (const auto path = http::ParsePath(text); Accepted(path.status())) {
+    Require(decoded.ok());
+    for (const std::string& segment : *path) Require(segment.size() <= text.size());
+  }
+  if (const auto query = http::ParseQuery(text); Accepted(query.status())) {
+    Require(decoded.ok());
+    for (const auto& [name, value] : *query) Require(name.size() + value.size() <= text.size());
   }
 }
 

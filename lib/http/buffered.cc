@@ -11,14 +11,6 @@
 
 namespace tocsin::http {
 
-std::vector<std::string> Request::Segments() const {
-  std::vector<std::string> segments;
-  for (const std::string& segment : Split(path, '/')) {
-    if (!segment.empty()) segments.push_back(PercentDecode(segment));
-  }
-  return segments;
-}
-
 std::optional<std::string_view> Request::Parameter(std::string_view name) const {
   for (const auto& [key, value] : query) {
     if (key == name) return value;
@@ -140,10 +132,14 @@ class Buffered final : public Handler {
 
   void Run(Pending& pending) {
     const RequestHead& head = pending.exchange->request();
+    auto query = ParseQuery(head.query());
+    if (!query.ok()) {
+      return Refuse(pending.exchange, Refusal::kBroken, Message(query.status()));
+    }
     Job job{Request{}, Responder(std::make_shared<Responder::State>(pending.exchange))};
     job.request.method = head.method == "HEAD" ? "GET" : head.method;
     job.request.path = head.path();
-    job.request.query = ParseQuery(head.query());
+    job.request.query = *std::move(query);
     job.request.headers = head.headers;
     job.request.body = std::move(pending.body);
     job.request.peer = head.peer;

@@ -17,7 +17,7 @@ namespace tocsin::http {
 
 struct Request {
   std::string method;
-  // As sent, not decoded; the query is taken off. "/subjects/a%2Fb/versions".
+  // As sent, not decoded; the query is taken off. "/subjects/a%2Fb/versions". For ParsePath.
   std::string path;
   // Decoded, in the order sent.
   std::vector<std::pair<std::string, std::string>> query;
@@ -26,9 +26,6 @@ struct Request {
   // Address of the client.
   std::string peer;
 
-  // The path split at '/', each segment decoded: {"subjects", "a/b", "versions"}. Empty segments
-  // are left out.
-  std::vector<std::string> Segments() const;
   // The first query parameter of that name.
   std::optional<std::string_view> Parameter(std::string_view name) const;
 };
@@ -58,7 +55,8 @@ using BufferedHandler = std::function<void(const Request&, Responder)>;
 enum class Refusal {
   // 413
   kTooLarge,
-  // The body did not come to its end: 400, if anybody is there to see it.
+  // The query cannot be decoded, or the body did not come to its end, if anybody is there to see
+  // it: 400.
   kBroken,
   // None of the body came for Limits::body_timeout: 408.
   kTimeout,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/base/hex.h"
+#include "lib/base/status.h"
 #include "lib/base/text.h"
 
 namespace tocsin::http {
@@ -73,35 +74,68 @@ std::string_view RequestHead::query() const {
   return std::string_view(target).substr(mark + 1);
 }
 
-std::string PercentDecode(std::string_view text, bool plus_is_space) {
+namespace {
+
+// `piece` is a part of `whole`, which is called `name` and which the message counts places in.
+absl::StatusOr<std::string> DecodePiece(std::string_view piece, std::string_view whole,
+                                        std::string_view name, bool plus_is_space) {
   std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size()) {
-      const int high = HexValue(text[i + 1]);
-      const int low = HexValue(text[i + 2]);
-      if (high >= 0 && low >= 0) {
-        out.push_back(static_cast<char>(high * 16 + low));
-        i += 2;
-        continue;
-      }
+  out.reserve(piece.size());
+  for (std::size_t i = 0; i < piece.size(); ++i) {
+    if (piece[i] != '%') {
+      out.push_back(plus_is_space && piece[i] == '+' ? ' ' : piece[i]);
+      continue;
     }
-    out.push_back(plus_is_space && text[i] == '+' ? ' ' : text[i]);
+    const int high = i + 1 < piece.size() ? HexValue(piece[i + 1]) : -1;
+    const int low = i + 2 < piece.size() ? HexValue(piece[i + 2]) : -1;
+    if (high < 0 || low < 0) {
+      const auto place = static_cast<std::size_t>(piece.data() - whole.data()) + i + 1;
+      return InvalidArgument(Concat("the '%' at character ", place, " of ", name,
+                                    " begins no escape: two hexadecimal digits must follow it; a "
+                                    "percent sign itself is written %25"));
+    }
+    out.push_back(static_cast<char>(high * 16 + low));
+    i += 2;
   }
   return out;
 }
 
-std::vector<std::pair<std::string, std::string>> ParseQuery(std::string_view query) {
+}  // namespace
+
+absl::StatusOr<std::string> PercentDecode(std::string_view text, bool plus_is_space) {
+  return DecodePiece(text, text, "the text", plus_is_space);
+}
+
+absl::StatusOr<std::vector<std::string>> ParsePath(std::string_view path) {
+  std::vector<std::string> segments;
+  std::string_view rest = path;
+  if (rest.starts_with('/')) rest.remove_prefix(1);
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('/'), rest.size());
+    TOCSIN_ASSIGN_OR_RETURN(std::string segment,
+                            DecodePiece(rest.substr(0, end), path, "the path", false));
+    segments.push_back(std::move(segment));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return segments;
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> ParseQuery(
+    std::string_view query) {
   std::vector<std::pair<std::string, std::string>> parameters;
-  while (!query.empty()) {
-    const std::size_t end = std::min(query.find('&'), query.size());
-    const std::string_view piece = query.substr(0, end);
-    query.remove_prefix(std::min(end + 1, query.size()));
+  std::string_view rest = query;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('&'), rest.size());
+    const std::string_view piece = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
     if (piece.empty()) continue;
     const std::size_t equals = std::min(piece.find('='), piece.size());
-    const std::string_view value = equals == piece.size() ? "" : piece.substr(equals + 1);
-    parameters.emplace_back(PercentDecode(piece.substr(0, equals), true),
-                            PercentDecode(value, true));
+    TOCSIN_ASSIGN_OR_RETURN(std::string name,
+                            DecodePiece(piece.substr(0, equals), query, "the query", true));
+    TOCSIN_ASSIGN_OR_RETURN(
+        std::string value,
+        DecodePiece(piece.substr(std::min(equals + 1, piece.size())), query, "the query", true));
+    parameters.emplace_back(std::move(name), std::move(value));
   }
   return parameters;
 }

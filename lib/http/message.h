@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+
 namespace tocsin::http {
 
 // A part of immutable bytes with shared ownership: copying it copies no bytes, so one frame can be
@@ -95,11 +97,16 @@ struct ResponseHead {
   Headers headers;
 };
 
-// "%2F" and, in queries, "+" decoded. Bad escapes stay as they are.
-std::string PercentDecode(std::string_view text, bool plus_is_space = false);
+// "%2F" and, in queries, "+" decoded. INVALID_ARGUMENT: a '%' without two hexadecimal digits after
+// it; the message quotes it and says where it is.
+absl::StatusOr<std::string> PercentDecode(std::string_view text, bool plus_is_space = false);
 
-// The query as decoded (name, value) pairs in the order sent.
-std::vector<std::pair<std::string, std::string>> ParseQuery(std::string_view query);
+// The path split at '/', each segment decoded: {"subjects", "a/b", "versions"}. What is empty
+// between two slashes is a segment too; a slash at the end begins none. INVALID_ARGUMENT as above.
+absl::StatusOr<std::vector<std::string>> ParsePath(std::string_view path);
+
+// The query as decoded (name, value) pairs in the order sent. INVALID_ARGUMENT as above.
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> ParseQuery(std::string_view query);
 
 // "Not Found"; empty for unknown codes.
 std::string_view ReasonPhrase(int status);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lib/base/testing/status_matchers.h"
 #include "lib/http/out_queue.h"
 #include "lib/http/text.h"
 
@@ -10,7 +11,9 @@ namespace tocsin::http {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using ::testing::Pair;
+using ::testing::StartsWith;
 
 TEST(MessageTest, HeadersKeepOrderAndLowerNames) {
   Headers headers{{"Content-Type", "a"}, {"X-Tag", "1"}, {"x-tag", "2"}};
@@ -22,12 +25,44 @@ TEST(MessageTest, HeadersKeepOrderAndLowerNames) {
 }
 
 TEST(MessageTest, QueriesAndEscapes) {
-  EXPECT_EQ(PercentDecode("a%2Fb%"), "a/b%");
-  EXPECT_EQ(PercentDecode("%4"), "%4");
-  EXPECT_EQ(PercentDecode("%zz+"), "%zz+");
-  EXPECT_EQ(PercentDecode("%41+", true), "A ");
-  EXPECT_THAT(ParseQuery("a=1&b&&c=x%3Dy+z"),
-              ElementsAre(Pair("a", "1"), Pair("b", ""), Pair("c", "x=y z")));
+  EXPECT_THAT(PercentDecode("a%2fb%25"), IsOkAndHolds("a/b%"));
+  EXPECT_THAT(PercentDecode("%41+"), IsOkAndHolds("A+"));
+  EXPECT_THAT(PercentDecode("%41+", true), IsOkAndHolds("A "));
+  EXPECT_THAT(ParseQuery("a=1&b&&c=x%3Dy+z=&%3d=%26"),
+              IsOkAndHolds(
+                  ElementsAre(Pair("a", "1"), Pair("b", ""), Pair("c", "x=y z="), Pair("=", "&"))));
+  EXPECT_THAT(ParseQuery(""), IsOkAndHolds(IsEmpty()));
+}
+
+TEST(MessageTest, EscapesThatAreNoneAreRefusedWithTheirPlace) {
+  for (const std::string text : {"a%2Fb%", "a%2Fb%4", "a%2Fb%zz+", "a%2Fb%4z", "a%2Fb%%41"}) {
+    EXPECT_THAT(PercentDecode(text), StatusIs(absl::StatusCode::kInvalidArgument,
+                                              StartsWith("the '%' at character 6 of the text")))
+        << text;
+  }
+  EXPECT_THAT(ParsePath("/subjects/a%2Fb/%zz"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("the '%' at character 17 of the path begins no escape")));
+  // Not beyond the end of a segment or a parameter.
+  EXPECT_FALSE(ParsePath("/a%/41").ok());
+  EXPECT_FALSE(ParsePath("/a%4/1").ok());
+  EXPECT_FALSE(ParseQuery("a%4=1").ok());
+  EXPECT_THAT(ParseQuery("a=1&b=%4&c=1"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("the '%' at character 7 of the query")));
+}
+
+TEST(MessageTest, PathsKeepWhatIsEmptyBetweenSlashes) {
+  EXPECT_THAT(ParsePath("/subjects/a%2Fb/versions"),
+              IsOkAndHolds(ElementsAre("subjects", "a/b", "versions")));
+  EXPECT_THAT(ParsePath("/"), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(ParsePath(""), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(ParsePath("*"), IsOkAndHolds(ElementsAre("*")));
+  EXPECT_THAT(ParsePath("/a/"), IsOkAndHolds(ElementsAre("a")));
+  EXPECT_THAT(ParsePath("//"), IsOkAndHolds(ElementsAre("")));
+  EXPECT_THAT(ParsePath("//a"), IsOkAndHolds(ElementsAre("", "a")));
+  EXPECT_THAT(ParsePath("/a//b"), IsOkAndHolds(ElementsAre("a", "", "b")));
+  EXPECT_THAT(ParsePath("/a//"), IsOkAndHolds(ElementsAre("a", "")));
 }
 
 TEST(MessageTest, SlicesShareTheirBytes) {

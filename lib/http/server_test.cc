@@ -682,7 +682,7 @@ TEST(BufferedTest, GivesWholeRequestsAndTakesWholeResponses) {
                   Response response;
                   response.headers.Set("content-type", "text/plain");
                   response.body =
-                      Concat(request.method, " ", Join(request.Segments(), "|"), " ",
+                      Concat(request.method, " ", Join(ParsePath(request.path).value(), "|"), " ",
                              request.Parameter("deleted").value_or("-"), " ", request.body);
                   respond(std::move(response));
                   respond({500, {}, "a second answer does not count"});
@@ -696,6 +696,9 @@ TEST(BufferedTest, GivesWholeRequestsAndTakesWholeResponses) {
   socket.Send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
   ASSERT_TRUE(socket.ReceiveUntil("GET x - "));
   EXPECT_EQ(TakeResponse(socket.received)->body, "GET x - ");
+  const auto refused = client.Call("GET", "/x?deleted=%t", {}, "");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, StartsWith("the '%' at character 9 of the query begins no escape"));
 }
 
 TEST(BufferedTest, AnswersForAHandlerThatDoesNot) {

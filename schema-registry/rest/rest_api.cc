@@ -71,6 +71,10 @@ absl::Status CheckBodyType(const http::Request& request) {
                                                             "' is not taken; use ", kDefaultType));
 }
 
+bool HasEmpty(const std::vector<std::string>& segments) {
+  return std::find(segments.begin(), segments.end(), "") != segments.end();
+}
+
 http::Response RefuseMethod(const http::Request& request,
                             const std::vector<std::string_view>& methods, std::string_view type) {
   std::vector<std::string> allowed(methods.begin(), methods.end());
@@ -102,7 +106,10 @@ http::Response RestApi::Handle(const http::Request& request) const {
 }
 
 http::Response RestApi::Serve(const http::Request& request, std::string_view type) const {
-  RoutedPath path = RoutePath(request.Segments());
+  auto segments = http::ParsePath(request.path);
+  if (!segments.ok())
+    return RefuseAs(MakeError(ErrorCode::kBadRequest, Message(segments.status())), type);
+  RoutedPath path = RoutePath(*std::move(segments));
   const RouteMatch match = FindRoute(request.method, path.segments);
   auth::Principal principal{std::string(kAnonymous), {}};
   // Who has no token learns nothing about what there is.
@@ -112,9 +119,13 @@ http::Response RestApi::Serve(const http::Request& request, std::string_view typ
     principal = *std::move(caller);
   }
   if (match.methods.empty()) {
-    return RefuseAs(MakeError(ErrorCode::kNotFound,
-                              "there is no such path; GET /openapi.json lists those that are"),
-                    type);
+    return RefuseAs(
+        MakeError(ErrorCode::kNotFound,
+                  HasEmpty(path.segments)
+                      ? "there is no such path: a part of it between two slashes is empty, where "
+                        "the name of a subject, for one, must not be"
+                      : "there is no such path; GET /openapi.json lists those that are"),
+        type);
   }
   if (match.route == nullptr) return RefuseMethod(request, match.methods, type);
   if (path.context.find(':') != std::string::npos) {
@@ -161,7 +172,9 @@ std::optional<RestApi::Ready> RestApi::FromMemory(const http::RequestHead& reque
   if (error != std::errc() || end != last || id < 1) return std::nullopt;
   SchemaAnswerKey key{std::string(kDefaultContext), SchemaId(id), TextFormat::kText};
   if (!request.query().empty()) {
-    for (const auto& [name, value] : http::ParseQuery(request.query())) {
+    const auto query = http::ParseQuery(request.query());
+    if (!query.ok()) return std::nullopt;
+    for (const auto& [name, value] : *query) {
       if (name == "subject") {
         key.context = ContextOf(value);
       } else if (name == "format") {

@@ -145,6 +145,36 @@ TEST_F(RestErrorsTest, InvalidSubjects) {
   ExpectError(Send("GET", "/schemas/ids/1?subject=:.eu"), 42208, "does not end it");
 }
 
+// Without its name, a subject's path must not become another one's.
+TEST_F(RestErrorsTest, EmptyPartsOfAPathMatchNothing) {
+  Register("versions", kAlert);
+  Register("s", kAlert);
+  for (const std::string path :
+       {"//", "//subjects", "/subjects//", "/subjects//versions", "/subjects//versions/1",
+        "/subjects//versions//", "/subjects/s//versions", "/subjects/s/versions//1", "/config//",
+        "/mode//", "/contexts//subjects/s", "/contexts//subjects", "/contexts/.eu//",
+        "/schemas/ids//", "/compatibility/subjects//versions"}) {
+    for (const std::string method : {"GET", "POST", "PUT", "DELETE"}) {
+      ExpectError(Send(method, path, method == "POST" ? Body(kAlert) : ""), 404,
+                  "between two slashes is empty");
+    }
+  }
+  Expect("GET", "/subjects", "", R"(["s","versions"])");
+  // One slash at the end says nothing.
+  Expect("GET", "/subjects/", "", R"(["s","versions"])");
+  Expect("GET", "/subjects/s/versions/", "", "[1]");
+}
+
+TEST_F(RestErrorsTest, EscapesThatAreNone) {
+  for (const std::string subject : {"%zz", "%", "%2", "100%"}) {
+    ExpectError(Send("POST", "/subjects/" + subject + "/versions", Body(kAlert)), 400,
+                subject == "100%" ? "the '%' at character 14 of the path begins no escape"
+                                  : "the '%' at character 11 of the path begins no escape");
+    ExpectError(Send("DELETE", "/subjects/" + subject), 400, "is written %25");
+  }
+  Expect("GET", "/subjects", "", "[]");
+}
+
 TEST_F(RestErrorsTest, TooLarge) {
   ExpectError(Post(std::string(2001, ' ')), 42209, "2001 bytes, more than the limit of 2000");
 }

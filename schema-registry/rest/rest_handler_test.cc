@@ -149,6 +149,20 @@ TEST_F(RestHandlerTest, ABodyThatDoesNotComeIsRefusedInTheFormOfAllErrors) {
   EXPECT_THAT(body["message"].get<std::string>(), HasSubstr("body came for 30s"));
 }
 
+TEST_F(RestHandlerTest, AQueryThatCannotBeDecodedIsRefusedInTheFormOfAllErrors) {
+  Start();
+  Register("s", kAlert);
+  Call("GET", "/schemas/ids/1");
+  EXPECT_FALSE(InMemory("/schemas/ids/1?subject=%s"));
+  for (const std::string path : {"/schemas/ids/1?subject=%s", "/subjects?subjectPrefix=%"}) {
+    const auto response = Call("GET", path);
+    EXPECT_EQ(response.status, 400) << path;
+    const Json body = Json::parse(response.body);
+    EXPECT_EQ(body["error_code"], 400);
+    EXPECT_THAT(body["message"].get<std::string>(), HasSubstr("of the query begins no escape"));
+  }
+}
+
 TEST_F(RestHandlerTest, ATraceIsContinued) {
   Start();
   Register("s", kAlert);

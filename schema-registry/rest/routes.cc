@@ -9,7 +9,7 @@ namespace {
 bool Matches(const Route& route, const std::vector<std::string>& segments) {
   return std::equal(route.path.begin(), route.path.end(), segments.begin(), segments.end(),
                     [](std::string_view wanted, const std::string& segment) {
-                      return wanted.front() == '{' || wanted == segment;
+                      return wanted.front() == '{' ? !segment.empty() : wanted == segment;
                     });
 }
 
@@ -86,7 +86,7 @@ const std::vector<Route>& Routes() {
 
 RoutedPath RoutePath(std::vector<std::string> segments) {
   RoutedPath routed;
-  if (segments.size() >= 3 && segments[0] == "contexts") {
+  if (segments.size() >= 3 && segments[0] == "contexts" && !segments[1].empty()) {
     routed.context = ContextFromUrl(segments[1]);
     segments.erase(segments.begin(), segments.begin() + 2);
   }

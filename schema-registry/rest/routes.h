@@ -12,7 +12,8 @@ namespace tocsin::registry {
 
 struct Route {
   std::string_view method;
-  // As in OpenAPI: {"subjects", "{subject}", "versions"}. What is in braces stands for any segment.
+  // As in OpenAPI: {"subjects", "{subject}", "versions"}. What is in braces stands for any
+  // segment that is not empty.
   std::vector<std::string_view> path;
   // ROLE_UNSPECIFIED: nobody is asked who they are. A call may ask for more than this.
   auth::Role role = auth::Role::ROLE_UNSPECIFIED;

@@ -29,7 +29,7 @@ std::string OpenApiCheck::PathOf(const std::vector<std::string>& segments) const
     if (path == "/") wanted.clear();
     if (std::equal(wanted.begin(), wanted.end(), segments.begin(), segments.end(),
                    [](const std::string& want, const std::string& segment) {
-                     return want.front() == '{' || want == segment;
+                     return want.front() == '{' ? !segment.empty() : want == segment;
                    })) {
       return path;
     }

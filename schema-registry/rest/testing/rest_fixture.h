@@ -70,7 +70,9 @@ class RestFixture : public ::testing::Test {
     request.method = method;
     request.path = target.substr(0, target.find('?'));
     if (target.find('?') != std::string::npos) {
-      request.query = http::ParseQuery(std::string_view(target).substr(target.find('?') + 1));
+      auto query = http::ParseQuery(std::string_view(target).substr(target.find('?') + 1));
+      EXPECT_TRUE(query.ok()) << query.status();
+      if (query.ok()) request.query = *std::move(query);
     }
     request.body = std::move(body);
     request.peer = "192.0.2.7:5000";
@@ -86,7 +88,10 @@ class RestFixture : public ::testing::Test {
       }
     }
     http::Response response = rest_->Handle(request);
-    const auto segments = RoutePath(request.Segments()).segments;
+    auto path = http::ParsePath(request.path);
+    // No path of the document where it cannot be decoded.
+    const auto segments =
+        path.ok() ? RoutePath(*std::move(path)).segments : std::vector<std::string>{"%"};
     EXPECT_EQ(openapi_.Fault(method, segments, response.status, response.body), "")
         << method << " " << target << ": " << response.body;
     std::vector<std::string> parameters;

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import time
 import unittest
 
@@ -139,7 +140,51 @@ class BadInputTest(unittest.TestCase):
     def test_escapes_that_are_none(self):
         for path in ("/subjects/%zz/versions", "/subjects/%/versions", "/subjects/%2/versions"):
             with self.subTest(path=path):
-                self.assertIn(self.connection.get(path).status, (400, 404))
+                self.refused(400, 400, "GET", path, words=("the '%' at character 11 of the path",))
+                self.refused(400, 400, "POST", path, body(GOOD))
+        self.refused(400, 400, "GET", "/subjects?subjectPrefix=%zz", words=("of the query",))
+
+    def test_names_that_are_missing(self):
+        # Not the subject "versions".
+        self.assertEqual(self.connection.register("versions", GOOD).status, 200)
+        for method in ("GET", "POST", "DELETE"):
+            for path in ("/subjects//versions", "/subjects//versions/1", "/subjects//", "//subjects/versions",
+                         "/contexts//subjects/versions"):
+                with self.subTest(method=method, path=path):
+                    self.refused(404, 404, method, path, body(GOOD) if method == "POST" else None,
+                                 words=("between two slashes is empty",))
+        self.assertEqual(self.connection.get("/subjects/versions/versions/").json, [1])
+
+    def raw(self, *pieces):
+        """What a socket of one's own gets back for `pieces`, sent one after another; the server ends it."""
+        host, port = self.system.replicas[0].address.split(":")
+        with socket.create_connection((host, int(port)), timeout=SECONDS) as own:
+            for piece in pieces:
+                own.sendall(piece)
+                time.sleep(0.5)  # two looks of the server at its timeouts
+            answer = b""
+            while got := own.recv(65536):
+                answer += got
+            return answer.decode()
+
+    def test_a_body_that_comes_after_its_head(self):
+        content = json.dumps(body(GOOD)).encode()
+        head = (f"POST /subjects/late/versions HTTP/1.1\r\nHost: a\r\nContent-Type: {JSON_TYPE}\r\n"
+                f"Authorization: {self.connection.headers['Authorization']}\r\n"
+                f"Connection: close\r\nContent-Length: {len(content)}\r\n")
+        for more in ("", "Expect: 100-continue\r\n"):
+            with self.subTest(more=more):
+                answer = self.raw((head + more + "\r\n").encode(), content[:9], content[9:])
+                self.assertIn("HTTP/1.1 200 OK\r\n", answer)
+                self.assertEqual("100 Continue" in answer, more != "")
+
+    def test_heads_that_are_too_large(self):
+        for head, status in ((f"GET /{'x' * 20_000} HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+                             (f"GET / HTTP/1.1\r\nHost: a\r\nx: {'x' * 20_000}\r\n\r\n", 431)):
+            with self.subTest(status=status):
+                answer = self.raw(head.encode())
+                self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), answer[:200])
+                self.assertRegex(answer, r"\n.* shorter .*\n$")
 
     def test_versions_that_are_none(self):
         for version in ("0", "2147483648", "-2", "-2147483649", "99999999999999999999", "one", "1.5", "0x1", "+1",
