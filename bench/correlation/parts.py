@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import time
 
@@ -11,7 +12,7 @@ import recovery as recovery_of
 from cluster import Cluster
 from contenders import HERE, BareConsumer, KafkaStreams, Ours, write_w1
 from measuring import load_average, progress, spread
-from system import System
+from system import BIN, System
 
 CONTENDERS = ("kafka_streams", "bare_consumer")
 KEYS, SEED = 10_000, 42
@@ -106,8 +107,11 @@ def latency(options):
     with Site() as site:
         ours = Ours(site.system, answers)
         ours.apply_rule()
-        contenders = [("ours", "exactly_once", ours),
-                      ("ours", "at_least_once", Ours(site.system, answers, "guarantee: at_least_once\n", "alo-"))]
+        contenders = [("ours", "exactly_once", ours)]
+        if "guarantee" in subprocess.run([BIN / "tocsin-correlation", "--print-config-schema"], stdout=subprocess.PIPE,
+                                         text=True, check=True).stdout:
+            contenders.append(
+                ("ours", "at_least_once", Ours(site.system, answers, "guarantee: at_least_once\n", "alo-")))
         if "kafka_streams" not in options.without:
             contenders += [
                 ("kafka_streams", "exactly_once", KafkaStreams(site.system, answers, "exactly_once_v2", "", "eos-")),
@@ -130,7 +134,8 @@ def latency(options):
         else:
             theirs = result.setdefault(who, {})
             theirs[mode] = values
-            values["latency_ratio"] = values["p99_ms"] / result[mode]["p99_ms"]
+            if mode in result:
+                values["latency_ratio"] = values["p99_ms"] / result[mode]["p99_ms"]
     return result
 
 

@@ -79,6 +79,9 @@ class Cluster:
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             if formatted.returncode != 0:
                 raise AssertionError(f"formatting failed:\n{formatted.stdout}")
+        return self._launch_all()
+
+    def _launch_all(self):
         # None starts before its controllers agree, so all at once.
         with concurrent.futures.ThreadPoolExecutor(self.count) as threads:
             return all(threads.map(lambda folder: broker.launch(folder, self.jars) is not None, self.folders))
@@ -115,6 +118,10 @@ class Cluster:
 
     def resume(self, number):
         broker.resume(self.folders[number])
+
+    def resume_all(self):
+        if not self._launch_all():
+            raise AssertionError("the brokers do not start again:\n" + self.end_of_logs())
 
     def signal(self, number, which):
         os.kill(self.pid(number), which)

@@ -295,6 +295,26 @@ def frozen_broker(trial, end):
     until(trial, end, (1.0, 3.0), step)
 
 
+def frozen_cluster(trial, end):
+    """All three brokers stand still, or are killed, and come back."""
+    def step():
+        seconds = trial.random.uniform(1.0, 12.0)
+        if trial.random.random() < 0.6:
+            trial.note(f"SIGSTOP all brokers for {seconds:.1f} s")
+            for number in range(3):
+                trial.cluster.pause(number)
+            time.sleep(seconds)  # the length of the fault
+            for number in range(3):
+                trial.cluster.go_on(number)
+            return
+        trial.note("kill -9 all brokers")
+        for number in range(3):
+            trial.cluster.kill(number)
+        trial.cluster.resume_all()
+        trial.note("all brokers are back")
+    until(trial, end, (1.0, 3.0), step)
+
+
 def held_ends(trial, end):
     """EndTxn held for 0.1 to 30 s, repeated later, its answer lost, its connection cut: none may end a later transaction."""
     def step():
@@ -344,5 +364,6 @@ def mixed(trial, end):
 
 
 SCENARIOS = {"kill": kill_processes, "zombie": zombies, "stop": short_stops, "broker-kill": kill_brokers,
-             "rolling-restart": rolling_restart, "broker-freeze": frozen_broker, "end-held": held_ends,
+             "rolling-restart": rolling_restart, "broker-freeze": frozen_broker, "cluster-freeze": frozen_cluster,
+             "end-held": held_ends,
              "requests-held": held_requests, "scale": scale, "mixed": mixed}
