@@ -45,6 +45,10 @@ class OursKeeping:
     def __init__(self, system):
         self.system = system
         self.process = None
+        # Before the events, so that none goes by without it.
+        setup = system.make_correlation("keeper-setup", ["setup"], group="keeper-setup").start()
+        system.apply_rule(setup, HERE / "pack/rules/keep.yaml")
+        setup.stop()
 
     def start(self):
         if self.process is None:
@@ -56,9 +60,7 @@ class OursKeeping:
         """Starts, and takes in what lies on the topic."""
         self.system.delete_topics(self.changelog)
         self.start()
-        self.system.apply_rule(self.process, HERE / "pack/rules/keep.yaml")
-        taken = Passage(self.system, TOPIC, "keeper", self.popen)
-        taken.measure()
+        Passage(self.system, TOPIC, "keeper", self.popen).measure()
         self.output, self.output_begin = "detections", self.system.end_offsets("detections")
         self.system.apply_rule(self.process, HERE / "pack/rules/pulse.yaml")
 
@@ -103,12 +105,12 @@ def measure(site, events, kills, contenders):
     """{state_mb, rss_mb, seconds: spread of the kills} by contender."""
     system, result = site.system, {}
     progress(f"recovery: {events:,} events of {KEYS:,} keys")
+    contenders = [make(system) for make in contenders]
     done = subprocess.run(writer(system, site.schema_id, events=events), stdout=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         raise BenchError("the events were not written (above)")
     first_id = 2 * events
-    for make in contenders:
-        contender = make(system)
+    for contender in contenders:
         contender.begin()
         state, rss = contender.state_bytes(), rss_bytes(contender.popen.pid)
         progress(f"recovery: {contender.name}: {state >> 20} MiB of state, {rss >> 20} MiB RSS")
