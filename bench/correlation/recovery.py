@@ -82,7 +82,7 @@ class KafkaStreamsKeeping(KafkaStreams):
             self.popen = subprocess.Popen(
                 ["java", "-cp", self.class_path, "Threshold", "job=keep", f"bytes={EVENT_BYTES}",
                  f"broker={self.system.direct}", f"application={self.application}", f"input={TOPIC}",
-                 f"output={self.output}", f"state={self.system.folder / self.application}",
+                 f"output={self.output}", "instance=keeper", f"state={self.system.folder / self.application}",
                  f"guarantee={self.guarantee}", f"commit={self.commit}"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

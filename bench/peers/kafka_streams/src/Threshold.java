@@ -22,7 +22,7 @@ import org.apache.kafka.streams.state.Stores;
  * `bytes` bytes, and events with value below 500 are passed on.
  *
  * <p>Arguments: name=value pairs: job, bytes, broker, application, input, output, state (folder), guarantee, commit (milliseconds;
- * empty: Kafka Streams' own).
+ * empty: Kafka Streams' own), instance (static membership under that name, session timeout 10 s).
  */
 public final class Threshold {
   private static final String STORE = "windows";
@@ -159,6 +159,11 @@ public final class Threshold {
       settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, Long.parseLong(commit));
     }
     settings.put("auto.offset.reset", "earliest");
+    final String instance = given.getProperty("instance", "");
+    if (!instance.isEmpty()) {
+      settings.put(StreamsConfig.consumerPrefix("group.instance.id"), instance);
+      settings.put(StreamsConfig.consumerPrefix("session.timeout.ms"), 10_000);
+    }
     return settings;
   }
 
