@@ -532,6 +532,48 @@ TEST_F(ContractTest, AViewIsProducedAsItStands) {
   EXPECT_EQ(bare.records[1].value, "");
 }
 
+TEST_F(ContractTest, ABatchIsInTheLogWhenFlushSaysSo) {
+  const std::string topic = Topic(2);
+  auto producer = cluster_->MakeBatchProducer();
+  for (int i = 0; i < 100; ++i) {
+    ExpectOk(producer->Produce({.topic = topic,
+                                .partition = i % 2,
+                                .key = "k",
+                                .value = std::to_string(i),
+                                .headers = {{"n", std::to_string(i)}}}));
+  }
+  CommitResult result = producer->Flush(kPatience);
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_THAT(result.written,
+              ElementsAre(Pair(TopicPartition{topic, 0}, 50), Pair(TopicPartition{topic, 1}, 50)));
+  const Batch batch = PollRecords(*Reader({topic, 1}), 50);
+  ASSERT_EQ(batch.records.size(), 50U);
+  for (std::size_t i = 0; i < 50; ++i) {
+    EXPECT_EQ(batch.records[i].value, std::to_string(2 * i + 1));
+    EXPECT_EQ(batch.records[i].headers.Find("n"), std::to_string(2 * i + 1));
+  }
+  // Each flush tells of its own batch alone.
+  ExpectOk(producer->ProduceView({.topic = topic, .partition = 1, .value = "last"}));
+  result = producer->Flush(kPatience);
+  EXPECT_THAT(result.written, ElementsAre(Pair(TopicPartition{topic, 1}, 51)));
+  result = producer->Flush(kPatience);
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_THAT(result.written, IsEmpty());
+}
+
+TEST_F(ContractTest, ABatchWithARecordThatCannotBeWrittenIsToBeDoneAgain) {
+  const std::string topic = Topic();
+  auto producer = cluster_->MakeBatchProducer();
+  ExpectOk(producer->ProduceView({.topic = topic, .value = "good"}));
+  const TransactionResult sent =
+      producer->ProduceView({.topic = cluster_->UniqueName("never"), .value = "v"});
+  const CommitResult flushed = producer->Flush(kPatience);
+  EXPECT_EQ(sent.ok() ? flushed.error_class : sent.error_class, ErrorClass::kAbort);
+  EXPECT_THAT(sent.ok() ? flushed.status : sent.status, StatusIs(absl::StatusCode::kNotFound));
+  ExpectOk(producer->ProduceView({.topic = topic, .value = "again"}));
+  EXPECT_THAT(producer->Flush(kPatience).status, IsOk());
+}
+
 // --- transactions
 // ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ class FakeCluster final : public Cluster {
   std::unique_ptr<TransactionalProducer> MakeTransactionalProducer(std::string id) override {
     return kafka_.MakeTransactionalProducer(std::move(id));
   }
+  std::unique_ptr<BatchProducer> MakeBatchProducer() override { return kafka_.MakeBatchProducer(); }
   std::unique_ptr<Consumer> MakeConsumer(ConsumerOptions options) override {
     return kafka_.MakeConsumer(std::move(options));
   }

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/kafka/consumer.h"
 #include "lib/kafka/types.h"
 
 namespace tocsin::kafka {
@@ -92,6 +93,10 @@ rd_kafka_headers_t* MakeHeaders(const Headers& headers);
 // Hands a record to the client's queue without copying its value: `value` must stay until the
 // delivery report that carries `opaque`.
 rd_kafka_resp_err_t Enqueue(rd_kafka_t* client, const OutgoingRecord& record, void* opaque);
+
+// The properties of a consumer: what is fetched, how far ahead, how it is checked. The group's are
+// set besides. For MakeConsumer and for measurements that stand beside it.
+void SetFetching(ConfBuilder& conf, const ConsumerOptions& options);
 
 // The client that a producer of MakeProducer uses now; nullptr while it is being replaced. It is
 // not destroyed while the answer is held. For tests that break it.

@@ -4,9 +4,9 @@
 #include <thread>
 #include <utility>
 
-#include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/kafka/rd.h"
+#include "lib/kafka/rd_sender.h"
 #include "lib/kafka/transaction_watch.h"
 #include "lib/kafka/transactional_producer.h"
 
@@ -21,6 +21,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kServeInterval{100};
 constexpr milliseconds kRetryPause{50};
+// While the queue is full, or for the first delivery.
+constexpr milliseconds kFullPause{1};
 // Aborting while the first AddPartitionsToTxn is on its way ends in a fatal INVALID_TXN_STATE
 // (librdkafka issue 4849): wait for the first delivery report, at most so long.
 constexpr milliseconds kFirstDeliveryWait{2'000};
@@ -42,16 +44,18 @@ class RdTransactionalProducer final : public TransactionalProducer {
         .Set("queue.buffering.max.messages", static_cast<std::int64_t>(options_.max_queued_records))
         .Set("queue.buffering.max.kbytes",
              static_cast<std::int64_t>(std::max<std::size_t>(1, options_.max_queued_bytes / 1024)))
-        .Set("linger.ms", milliseconds(2))
+        // Commit ends the wait; until then larger requests cost less.
+        .Set("linger.ms", milliseconds(20))
         .Set("topic.metadata.propagation.max.ms", options_.transaction_timeout)
         .Set("statistics.interval.ms", milliseconds(1'000));
-    rd_kafka_conf_set_events(conf.raw(),
-                             RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS);
+    rd_kafka_conf_set_events(conf.raw(), RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS);
+    sender_.Install(conf.raw());
     hooks_.on_log = [this](std::string_view facility, std::string_view message) {
       // The only sign of a request that timed out while its connection lives on.
       if (facility == "REQTMOUT") watch_.ConnectionTrouble(message);
     };
     TOCSIN_ASSIGN_OR_RETURN(handle_, conf.Make(RD_KAFKA_PRODUCER, &hooks_));
+    sender_.Attach(handle_);
     queue_.reset(rd_kafka_queue_get_main(handle_));
     server_ = std::thread([this] { Serve(); });
     return absl::OkStatus();
@@ -63,6 +67,7 @@ class RdTransactionalProducer final : public TransactionalProducer {
     stopping_ = true;
     server_.join();
     queue_.reset();
+    sender_.Detach();
     rd_kafka_destroy(handle_);
   }
 
@@ -79,47 +84,33 @@ class RdTransactionalProducer final : public TransactionalProducer {
     });
     if (!result.ok()) return result;
     watch_.Opened();
-    MutexLock lock(mutex_);
     in_transaction_ = true;
-    written_.clear();
-    produced_ = 0;
-    reported_ = 0;
+    sender_.Forget();
     return result;
   }
 
-  TransactionResult ProduceView(const OutgoingView& view) override {
-    OutgoingRecord record = Own(view);
-    const std::string what = Concat("producing to ", record.topic);
+  TransactionResult ProduceView(const OutgoingView& record) override {
+    const auto what = [&] { return Concat("producing to ", record.topic); };
     if (record.value.has_value() && record.value->size() > options_.max_record_bytes) {
-      return {InvalidArgument(Concat(what, ": a record of ", record.value->size(),
+      return {InvalidArgument(Concat(what(), ": a record of ", record.value->size(),
                                      " bytes is over the limit of ", options_.max_record_bytes,
                                      " bytes")),
               ErrorClass::kAbort};
     }
-    {
-      MutexLock lock(mutex_);
-      if (!in_transaction_) {
-        return {FailedPrecondition(Concat(what, ": no transaction is open")), ErrorClass::kFatal};
-      }
-      ++produced_;
+    if (!in_transaction_) {
+      return {FailedPrecondition(Concat(what(), ": no transaction is open")), ErrorClass::kFatal};
     }
-    auto pending = std::make_unique<OutgoingRecord>(std::move(record));
-    const SteadyTime deadline = Now() + options_.transaction_timeout;
-    for (;;) {
-      const rd_kafka_resp_err_t error = internal::Enqueue(handle_, *pending, pending.get());
-      if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)pending.release();  // comes back with the delivery report
-        return {};
+    rd_kafka_resp_err_t error = sender_.Send(record);
+    if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+      const SteadyTime deadline = Now() + options_.transaction_timeout;
+      while (error == RD_KAFKA_RESP_ERR__QUEUE_FULL && Now() < deadline) {
+        std::this_thread::sleep_for(kFullPause);
+        error = sender_.Send(record);
       }
-      MutexLock lock(mutex_);
-      if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL && Now() < deadline) {
-        progress_.WaitFor(mutex_, kRetryPause);
-        continue;
-      }
-      --produced_;
-      const bool fatal = error == RD_KAFKA_RESP_ERR__FATAL || error == RD_KAFKA_RESP_ERR__FENCED;
-      return {internal::StatusOf(error, what), fatal ? ErrorClass::kFatal : ErrorClass::kAbort};
     }
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+    const bool fatal = error == RD_KAFKA_RESP_ERR__FATAL || error == RD_KAFKA_RESP_ERR__FENCED;
+    return {internal::StatusOf(error, what()), fatal ? ErrorClass::kFatal : ErrorClass::kAbort};
   }
 
   TransactionResult SendOffsets(const Offsets& next, Consumer& consumer) override {
@@ -153,23 +144,17 @@ class RdTransactionalProducer final : public TransactionalProducer {
     CommitResult commit{result.status, result.error_class, {}};
     if (result.error_class == ErrorClass::kRetriable) return commit;
     if (result.error_class != ErrorClass::kAbort) watch_.Closed();
-    MutexLock lock(mutex_);
     if (!result.ok()) return commit;
     in_transaction_ = false;
-    // The commit waited for every delivery; its reports may still be on the way through our queue.
-    while (reported_ < produced_) progress_.WaitFor(mutex_, kServeInterval);
-    commit.written = std::move(written_);
-    written_.clear();
+    // The commit waited for every delivery, and each was noted before it counted as made.
+    commit.written = sender_.TakeWritten();
     return commit;
   }
 
   TransactionResult Abort() override {
-    {
-      MutexLock lock(mutex_);
-      const SteadyTime deadline = Now() + kFirstDeliveryWait;
-      while (produced_ > 0 && reported_ == 0 && Now() < deadline) {
-        progress_.WaitFor(mutex_, kServeInterval);
-      }
+    const SteadyTime deadline = Now() + kFirstDeliveryWait;
+    while (sender_.sent() > 0 && sender_.reported() == 0 && Now() < deadline) {
+      std::this_thread::sleep_for(kFullPause);
     }
     const SteadyTime start = Now();
     const TransactionResult result = Run("aborting the transaction", [this] {
@@ -178,9 +163,7 @@ class RdTransactionalProducer final : public TransactionalProducer {
     watch_.Ended("abort", Now() - start);
     if (result.error_class == ErrorClass::kRetriable) return result;
     watch_.Closed();
-    MutexLock lock(mutex_);
     in_transaction_ = false;
-    written_.clear();
     return result;
   }
 
@@ -225,11 +208,6 @@ class RdTransactionalProducer final : public TransactionalProducer {
       watch_.Tick(Now());
       if (event == nullptr) continue;
       switch (rd_kafka_event_type(event.get())) {
-        case RD_KAFKA_EVENT_DR:
-          while (const rd_kafka_message_t* message = rd_kafka_event_message_next(event.get())) {
-            Report(*message);
-          }
-          break;
         case RD_KAFKA_EVENT_ERROR:
           OnError(*event);
           break;
@@ -255,31 +233,15 @@ class RdTransactionalProducer final : public TransactionalProducer {
     }
   }
 
-  void Report(const rd_kafka_message_t& message) {
-    const std::unique_ptr<OutgoingRecord> record(static_cast<OutgoingRecord*>(message._private));
-    MutexLock lock(mutex_);
-    ++reported_;
-    // A failed delivery makes librdkafka fail the commit.
-    if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      std::int64_t& next = written_[{std::move(record->topic), message.partition}];
-      next = std::max(next, message.offset + 1);
-    }
-    progress_.NotifyAll();
-  }
-
   const TransactionalProducerOptions options_;
   internal::TransactionWatch watch_;
   ConfBuilder::Hooks hooks_;
+  internal::Sender sender_;
   rd_kafka_t* handle_ = nullptr;
   QueuePtr queue_;
   std::atomic<bool> stopping_{false};
 
-  Mutex mutex_;
-  CondVar progress_;
-  bool in_transaction_ ABSL_GUARDED_BY(mutex_) = false;
-  std::size_t produced_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::size_t reported_ ABSL_GUARDED_BY(mutex_) = 0;
-  Offsets written_ ABSL_GUARDED_BY(mutex_);
+  bool in_transaction_ = false;
 
   std::thread server_;
 };

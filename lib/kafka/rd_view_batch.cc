@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/base/time.h"
+#include "lib/kafka/record_layout.h"
 
 namespace tocsin::kafka::internal {
 namespace {
@@ -22,7 +23,7 @@ WallTime TimestampOf(const rd_kafka_message_t& message) {
                              std::chrono::floor<milliseconds>(kLastTime.time_since_epoch())));
 }
 
-HeaderViews HeadersOf(const rd_kafka_message_t& message, HeaderMemory& memory) {
+HeaderViews CopiedHeaders(const rd_kafka_message_t& message, HeaderMemory& memory) {
   rd_kafka_headers_t* headers = nullptr;
   if (rd_kafka_message_headers(&message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return {};
   const std::span<HeaderViews::Entry> entries = memory.Take(rd_kafka_header_cnt(headers));
@@ -86,7 +87,8 @@ void RdBatchMemory::Add(rd_kafka_message_t* message, std::string_view topic) {
     record.value.emplace(static_cast<const char*>(message->payload), message->len);
   }
   record.timestamp = TimestampOf(*message);
-  record.headers = HeadersOf(*message, headers_);
+  const auto in_place = HeadersInPlace(record.key, record.value, headers_);
+  record.headers = in_place.has_value() ? *in_place : CopiedHeaders(*message, headers_);
 }
 
 void RdBatchMemory::DropRecords() {

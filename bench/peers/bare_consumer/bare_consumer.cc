@@ -4,7 +4,8 @@
 //
 //   bare_consumer --broker H:P --topic T
 //
-// Prints one JSON object: records, CPU and wall seconds from the first fetch to the last record.
+// Prints one JSON object: records, bytes of their values, CPU and wall seconds from the first fetch
+// to the last record.
 #include <librdkafka/rdkafka.h>
 #include <sys/resource.h>
 
@@ -19,6 +20,7 @@
 namespace {
 
 constexpr int kTimeoutMs = 10'000;
+constexpr int kBatchMs = 100;
 constexpr std::size_t kBatch = 1'000;
 
 [[noreturn]] void Fail(const std::string& message) {
@@ -49,7 +51,16 @@ int main(int argc, char** argv) {
   rd_kafka_conf_t* const conf = rd_kafka_conf_new();
   char error[512];
   const std::pair<const char*, const char*> settings[] = {
-      {"bootstrap.servers", broker.c_str()}, {"group.id", "bare"}, {"enable.auto.commit", "false"}};
+      {"bootstrap.servers", broker.c_str()},
+      {"group.id", "bare"},
+      {"enable.auto.commit", "false"},
+      // As lib/kafka's consumer has them, so that both fetch and check alike.
+      {"enable.auto.offset.store", "false"},
+      {"isolation.level", "read_committed"},
+      {"check.crcs", "true"},
+      {"fetch.wait.max.ms", "100"},
+      {"queued.max.messages.kbytes", "32768"},
+      {"socket.nagle.disable", "true"}};
   for (const auto& [name, value] : settings) {
     if (rd_kafka_conf_set(conf, name, value, error, sizeof(error)) != RD_KAFKA_CONF_OK) {
       Fail(error);
@@ -89,18 +100,30 @@ int main(int argc, char** argv) {
   rd_kafka_queue_t* const queue = rd_kafka_queue_get_consumer(consumer);
   std::vector<rd_kafka_message_t*> batch(kBatch);
   std::int64_t records = 0;
+  std::size_t bytes = 0;
+  auto last = begin;
   while (records < wanted) {
-    const ssize_t got = rd_kafka_consume_batch_queue(queue, kTimeoutMs, batch.data(), kBatch);
-    if (got <= 0) Fail("nothing more comes");
+    // It waits until the batch is full, or so long.
+    const ssize_t got = rd_kafka_consume_batch_queue(queue, kBatchMs, batch.data(), kBatch);
+    const auto now = std::chrono::steady_clock::now();
+    if (got > 0) last = now;
+    if (now - last > std::chrono::milliseconds(kTimeoutMs)) Fail("nothing more comes");
     for (ssize_t i = 0; i < got; ++i) {
-      if (batch[static_cast<std::size_t>(i)]->err == RD_KAFKA_RESP_ERR_NO_ERROR) ++records;
-      rd_kafka_message_destroy(batch[static_cast<std::size_t>(i)]);
+      rd_kafka_message_t* const message = batch[static_cast<std::size_t>(i)];
+      if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        ++records;
+        bytes += message->len;
+      }
+      rd_kafka_message_destroy(message);
     }
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  std::printf("{\"records\": %lld, \"cpu_seconds\": %.6f, \"wall_seconds\": %.6f}\n",
-              static_cast<long long>(records), CpuSeconds() - cpu, seconds);
+  const double spent = CpuSeconds() - cpu;
+  std::printf(
+      "{\"records\": %lld, \"bytes\": %zu, \"cpu_seconds\": %.6f, \"wall_seconds\": %.6f, "
+      "\"events_per_cpu_second\": %.0f}\n",
+      static_cast<long long>(records), bytes, spent, seconds, static_cast<double>(records) / spent);
   rd_kafka_queue_destroy(queue);
   rd_kafka_consumer_close(consumer);
   rd_kafka_destroy(consumer);

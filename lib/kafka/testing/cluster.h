@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "lib/kafka/admin.h"
+#include "lib/kafka/batch_producer.h"
 #include "lib/kafka/consumer.h"
 #include "lib/kafka/producer.h"
 #include "lib/kafka/transactional_producer.h"
@@ -18,6 +19,7 @@ class Cluster {
   virtual ~Cluster() = default;
   virtual std::unique_ptr<Producer> MakeProducer() = 0;
   virtual std::unique_ptr<TransactionalProducer> MakeTransactionalProducer(std::string id) = 0;
+  virtual std::unique_ptr<BatchProducer> MakeBatchProducer() = 0;
   // Fills in the connection.
   virtual std::unique_ptr<Consumer> MakeConsumer(ConsumerOptions options) = 0;
   virtual std::unique_ptr<Admin> MakeAdmin() = 0;

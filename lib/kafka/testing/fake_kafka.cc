@@ -18,6 +18,9 @@ FakeKafka::~FakeKafka() = default;
 std::unique_ptr<Producer> FakeKafka::MakeProducer(ProducerOptions options) {
   return internal::MakeFakeProducer(state_, std::move(options));
 }
+std::unique_ptr<BatchProducer> FakeKafka::MakeBatchProducer() {
+  return internal::MakeFakeBatchProducer(state_);
+}
 std::unique_ptr<TransactionalProducer> FakeKafka::MakeTransactionalProducer(
     std::string transactional_id) {
   return internal::MakeFakeTransactionalProducer(state_, std::move(transactional_id));

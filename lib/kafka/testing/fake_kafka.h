@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "lib/base/clock.h"
 #include "lib/kafka/admin.h"
+#include "lib/kafka/batch_producer.h"
 #include "lib/kafka/consumer.h"
 #include "lib/kafka/producer.h"
 #include "lib/kafka/transactional_producer.h"
@@ -39,6 +40,7 @@ class FakeKafka {
   // Delivery callbacks come from a thread of the producer's own, as with the real one.
   std::unique_ptr<Producer> MakeProducer(ProducerOptions options = {});
   std::unique_ptr<TransactionalProducer> MakeTransactionalProducer(std::string transactional_id);
+  std::unique_ptr<BatchProducer> MakeBatchProducer();
   // Poll waits in real time where there is nothing to report; with a timeout of zero it never
   // waits.
   std::unique_ptr<Consumer> MakeConsumer(ConsumerOptions options);
@@ -70,7 +72,7 @@ class FakeKafka {
     kSendOffsets,
     kTransactionCommit,
     kAbort,
-    kProduce,         // Producer::Produce itself
+    kProduce,         // Producer::Produce itself, and BatchProducer's
     kDelivery,        // its outcome; `took_effect`: the record is in the log all the same
     kConsumerCommit,  // Consumer::Commit
     kCommitted,

@@ -251,7 +251,54 @@ class FakeTransactionalProducer final : public TransactionalProducer {
   Offsets written_;
 };
 
+// What it takes goes into the log at Flush.
+class FakeBatchProducer final : public BatchProducer {
+ public:
+  explicit FakeBatchProducer(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+  TransactionResult ProduceView(const OutgoingView& record) override {
+    MutexLock lock(state_->mutex);
+    const auto failure = state_->Take(Step::kProduce);
+    if (failure.has_value()) return {failure->status, failure->error_class};
+    waiting_.push_back(Own(record));
+    return {};
+  }
+
+  CommitResult Flush(milliseconds) override {
+    MutexLock lock(state_->mutex);
+    CommitResult result;
+    if (!state_->reachable) return {state_->Away(), ErrorClass::kRetriable, {}};
+    for (const OutgoingRecord& record : std::exchange(waiting_, {})) {
+      const auto failure = state_->Take(Step::kDelivery);
+      if (!failure.has_value() || failure->took_effect) {
+        const auto delivered = state_->AppendRecord(record, EntryState::kPlain);
+        if (delivered.ok()) {
+          result.written[delivered->where] = delivered->offset + 1;
+        } else if (result.ok()) {
+          result.status = delivered.status();
+          result.error_class = ErrorClass::kAbort;
+        }
+      }
+      if (failure.has_value() && result.ok()) {
+        result.status = failure->status;
+        result.error_class =
+            failure->error_class == ErrorClass::kNone ? ErrorClass::kAbort : failure->error_class;
+      }
+    }
+    if (!result.ok()) result.written.clear();
+    return result;
+  }
+
+ private:
+  const std::shared_ptr<State> state_;
+  std::vector<OutgoingRecord> waiting_;
+};
+
 }  // namespace
+
+std::unique_ptr<BatchProducer> MakeFakeBatchProducer(std::shared_ptr<State> state) {
+  return std::make_unique<FakeBatchProducer>(std::move(state));
+}
 
 std::unique_ptr<Producer> MakeFakeProducer(std::shared_ptr<State> state, ProducerOptions options) {
   return std::make_unique<FakeProducer>(std::move(state), std::move(options));

@@ -136,6 +136,7 @@ std::unique_ptr<Producer> MakeFakeProducer(std::shared_ptr<FakeKafka::State> sta
                                            ProducerOptions options);
 std::unique_ptr<TransactionalProducer> MakeFakeTransactionalProducer(
     std::shared_ptr<FakeKafka::State> state, std::string id);
+std::unique_ptr<BatchProducer> MakeFakeBatchProducer(std::shared_ptr<FakeKafka::State> state);
 std::unique_ptr<Consumer> MakeFakeConsumer(std::shared_ptr<FakeKafka::State> state,
                                            ConsumerOptions options);
 std::unique_ptr<Admin> MakeFakeAdmin(std::shared_ptr<FakeKafka::State> state);
