@@ -223,6 +223,26 @@ std::vector<TopicPartition> FromList(const rd_kafka_topic_partition_list_t& list
   return partitions;
 }
 
+std::string_view IsolationName(Isolation isolation) {
+  return isolation == Isolation::kReadCommitted ? "read_committed" : "read_uncommitted";
+}
+
+void SetFetching(ConfBuilder& conf, const ConsumerOptions& options) {
+  using std::chrono::milliseconds;
+  conf.Set("isolation.level", IsolationName(options.isolation))
+      .Set("enable.auto.commit", false)
+      .Set("enable.auto.offset.store", false)
+      // Never jump silently: a position that is gone is an error (the default loses records).
+      .Set("auto.offset.reset", std::string_view("error"))
+      .Set("enable.partition.eof", true)
+      .Set("check.crcs", true)
+      // A seek or a resumed partition waits for the fetch under way: keep that short.
+      .Set("fetch.wait.max.ms", milliseconds(100))
+      .Set("fetch.error.backoff.ms", milliseconds(100))
+      .Set("queued.max.messages.kbytes",
+           static_cast<std::int64_t>(std::max<std::size_t>(1, options.max_buffered_bytes / 1024)));
+}
+
 rd_kafka_headers_t* MakeHeaders(const Headers& headers) {
   if (headers.empty()) return nullptr;
   rd_kafka_headers_t* made = rd_kafka_headers_new(headers.size());

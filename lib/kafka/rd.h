@@ -94,6 +94,9 @@ rd_kafka_headers_t* MakeHeaders(const Headers& headers);
 // delivery report that carries `opaque`.
 rd_kafka_resp_err_t Enqueue(rd_kafka_t* client, const OutgoingRecord& record, void* opaque);
 
+// As the property isolation.level has it.
+std::string_view IsolationName(Isolation isolation);
+
 // The properties of a consumer: what is fetched, how far ahead, how it is checked. The group's are
 // set besides. For MakeConsumer and for measurements that stand beside it.
 void SetFetching(ConfBuilder& conf, const ConsumerOptions& options);

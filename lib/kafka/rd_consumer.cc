@@ -7,10 +7,10 @@
 #include <thread>
 #include <utility>
 
-#include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/kafka/consumer.h"
 #include "lib/kafka/rd.h"
+#include "lib/kafka/rd_offset_query.h"
 #include "lib/kafka/rd_view_batch.h"
 
 namespace tocsin::kafka {
@@ -22,6 +22,7 @@ using internal::ErrorPtr;
 using internal::EventPtr;
 using internal::GroupMetadataPtr;
 using internal::MessagePtr;
+using internal::OffsetQuery;
 using internal::PartitionListPtr;
 using internal::QueuePtr;
 using internal::RdBatchMemory;
@@ -32,42 +33,6 @@ constexpr milliseconds kCommittedTimeout{1'000};
 constexpr milliseconds kSeekTimeout{5'000};
 constexpr milliseconds kGoodByeProbe{1'000};
 constexpr milliseconds kNoTime{0};
-
-// A client that only asks for offsets, under the isolation that the consumer itself does not have:
-// librdkafka's query has the isolation of its client.
-class OffsetQuery {
- public:
-  OffsetQuery(Connection connection, Isolation isolation)
-      : connection_(std::move(connection)), isolation_(isolation) {}
-  ~OffsetQuery() {
-    if (handle_ != nullptr) rd_kafka_destroy(handle_);
-  }
-
-  absl::StatusOr<std::int64_t> QueryEnd(const TopicPartition& where, milliseconds timeout) {
-    rd_kafka_t* handle = nullptr;
-    {
-      MutexLock lock(mutex_);
-      if (handle_ == nullptr) {
-        ConfBuilder conf(connection_);
-        conf.Set("isolation.level", IsolationName(isolation_));
-        TOCSIN_ASSIGN_OR_RETURN(handle_, conf.Make(RD_KAFKA_CONSUMER, &hooks_));
-      }
-      handle = handle_;
-    }
-    return internal::QueryOffset(handle, where, internal::LogEdge::kEnd, timeout);
-  }
-
-  static std::string_view IsolationName(Isolation isolation) {
-    return isolation == Isolation::kReadCommitted ? "read_committed" : "read_uncommitted";
-  }
-
- private:
-  const Connection connection_;
-  const Isolation isolation_;
-  ConfBuilder::Hooks hooks_;
-  Mutex mutex_;
-  rd_kafka_t* handle_ ABSL_GUARDED_BY(mutex_) = nullptr;
-};
 
 class RdConsumer final : public Consumer {
  public:
@@ -564,21 +529,6 @@ class RdConsumer final : public Consumer {
 };
 
 }  // namespace
-
-void internal::SetFetching(ConfBuilder& conf, const ConsumerOptions& options) {
-  conf.Set("isolation.level", OffsetQuery::IsolationName(options.isolation))
-      .Set("enable.auto.commit", false)
-      .Set("enable.auto.offset.store", false)
-      // Never jump silently: a position that is gone is an error (the default loses records).
-      .Set("auto.offset.reset", std::string_view("error"))
-      .Set("enable.partition.eof", true)
-      .Set("check.crcs", true)
-      // A seek or a resumed partition waits for the fetch under way: keep that short.
-      .Set("fetch.wait.max.ms", milliseconds(100))
-      .Set("fetch.error.backoff.ms", milliseconds(100))
-      .Set("queued.max.messages.kbytes",
-           static_cast<std::int64_t>(std::max<std::size_t>(1, options.max_buffered_bytes / 1024)));
-}
 
 absl::StatusOr<std::unique_ptr<Consumer>> MakeConsumer(ConsumerOptions options) {
   if (options.group.empty() && !options.instance_id.empty()) {
