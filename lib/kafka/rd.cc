@@ -294,17 +294,51 @@ absl::Status ProbeCluster(rd_kafka_t* client, std::chrono::milliseconds timeout)
   return Unavailable(Concat("kafka does not answer: ", rd_kafka_err2str(error)));
 }
 
+namespace {
+
+bool LeaderIsElsewhere(rd_kafka_resp_err_t error) {
+  return error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+         error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+         error == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH ||
+         error == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH ||
+         error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
+// librdkafka refreshes by itself only the topics that it reads or writes: a client that merely asks
+// for offsets would go to the leader that it once knew for a quarter of an hour.
+void RefreshLeaders(rd_kafka_t* client, const std::string& topic,
+                    std::chrono::milliseconds timeout) {
+  rd_kafka_topic_t* const handle = rd_kafka_topic_new(client, topic.c_str(), nullptr);
+  if (handle == nullptr) return;
+  const rd_kafka_metadata_t* metadata = nullptr;
+  // Where it fails, the next question meets the old leader again and says so.
+  (void)rd_kafka_metadata(client, /*all_topics=*/0, handle, &metadata, Milliseconds(timeout));
+  if (metadata != nullptr) rd_kafka_metadata_destroy(metadata);
+  rd_kafka_topic_destroy(handle);
+}
+
+}  // namespace
+
 absl::StatusOr<std::int64_t> QueryOffset(rd_kafka_t* client, const TopicPartition& where,
                                          LogEdge edge, std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
   const PartitionListPtr list(rd_kafka_topic_partition_list_new(1));
-  rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset =
-      edge == LogEdge::kEnd ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
-  rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(client, list.get(), Milliseconds(timeout));
-  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = list->elems[0].err;
-  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return StatusOf(error, Concat("asking for the offsets of ", Describe(where)));
+  rd_kafka_topic_partition_t* const asked =
+      rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition);
+  for (bool again = false;; again = true) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+        std::max(deadline - std::chrono::steady_clock::now(),
+                 std::chrono::steady_clock::duration(std::chrono::milliseconds(1))));
+    asked->offset = edge == LogEdge::kEnd ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
+    asked->err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(client, list.get(), Milliseconds(left));
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = asked->err;
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return asked->offset;
+    if (!LeaderIsElsewhere(error) || again) {
+      return StatusOf(error, Concat("asking for the offsets of ", Describe(where)));
+    }
+    RefreshLeaders(client, where.topic, left);
   }
-  return list->elems[0].offset;
 }
 
 }  // namespace tocsin::kafka::internal
