@@ -4,6 +4,8 @@ levels by a client that shares nothing with the product (confluent-kafka), its m
 import time
 
 STREAM = "faults.events"
+# The header of records that were made to be refused.
+POISON = "test.poison"
 OUTPUTS = ("detections", "incidents.correlated", f"{STREAM}.dlq",
            "correlation-faults.events-by-place-repartition")
 
@@ -101,10 +103,10 @@ def read(system, topic, isolation):
                     continue
                 headers = {name: value.decode(errors="replace") for name, value in message.headers() or []
                            if value is not None and name.startswith(("ce_", "tocsin.tr", "tocsin.in", "tocsin.kind",
-                                                                     "dlq.me"))}
+                                                                     "dlq.", "test."))}
                 record = {"partition": message.partition(), "offset": message.offset(),
                           "key": message.key().decode() if message.key() else None, "headers": headers}
-                if topic in DECODERS:
+                if topic in DECODERS and POISON not in headers:
                     record["value"] = DECODERS[topic](message.value()[6:])
                 records.append(record)
         records.sort(key=lambda record: (record["partition"], record["offset"]))

@@ -12,6 +12,7 @@ import sys
 SPAN = datetime.timedelta(seconds=60)
 AT_LEAST = 4
 STREAM = "faults.events"
+POISON = "test.poison"
 # Rule: the field whose value is the group key, and whether event time decides the order instead of arrival.
 RULES = {"key-alarms": ("key", False), "place-alarms": ("place", True)}
 # Findings of one kind are cut off here.
@@ -25,6 +26,8 @@ def when(record):
 def first_of_each_identity(records):
     seen = set()
     for record in records:
+        if POISON in record["headers"]:
+            continue
         identity = (record["headers"]["ce_source"], record["headers"]["ce_id"])
         if identity not in seen:
             seen.add(identity)
@@ -161,6 +164,20 @@ def check_offsets(history):
             yield "offsets", f"partition {partition}: {committed} is committed, the log ends at {end}"
 
 
+def check_dead_letters(history):
+    """Each record that is no event lies among the dead letters once, and nothing else does."""
+    want = {(record["partition"], record["offset"]) for record in history["input"] if POISON in record["headers"]}
+    got = collections.Counter((int(record["headers"]["dlq.partition"]), int(record["headers"]["dlq.offset"]))
+                              for record in history["outputs"].get(f"{STREAM}.dlq", []))
+    for place in sorted(want - set(got)):
+        yield "lost", f"the dead letter of partition, offset {place}"
+    for place, count in sorted(got.items()):
+        if place not in want:
+            yield "surplus", f"the event at partition, offset {place} is among the dead letters"
+        elif count > 1:
+            yield "doubled", f"the dead letter of partition, offset {place}"
+
+
 def check_isolation(history):
     """What a read_committed reader sees, a read_uncommitted one sees as well, in the same places."""
     for topic, records in history["outputs"].items():
@@ -170,7 +187,7 @@ def check_isolation(history):
             yield "isolation", f"{topic}: {len(hidden)} committed records are not there for a read_uncommitted reader"
 
 
-CHECKS = (compare_detections, compare_incidents, check_stamps, check_inputs, check_offsets, check_isolation)
+CHECKS = (compare_detections, compare_incidents, check_dead_letters, check_stamps, check_inputs, check_offsets, check_isolation)
 
 
 def check(history):

@@ -85,6 +85,18 @@ class OracleTest(unittest.TestCase):
         history["outputs"]["detections"][3]["headers"]["tocsin.inputs"] = "faults.events:0:15-24"
         self.assertIn("doubled", [kind for kind, _ in oracle.check_inputs(history)])
 
+    def test_dead_letters_that_are_lost_or_too_many_are_found(self):
+        history = right_history(False)
+        poison = copy.deepcopy(history["input"][0])
+        poison["offset"], poison["headers"] = 10_000, {oracle.POISON: "no id"}
+        history["input"].append(poison)
+        letter = {"partition": 0, "offset": 0, "key": None, "headers": {"dlq.partition": str(poison["partition"]),
+                                                                        "dlq.offset": "10000"}}
+        for letters, kinds in (([], ["lost"]), ([letter], []), ([letter, letter], ["doubled"]),
+                               ([letter, {**letter, "headers": {"dlq.partition": "0", "dlq.offset": "1"}}], ["surplus"])):
+            history["outputs"]["faults.events.dlq"] = letters
+            self.assertEqual([kind for kind, _ in oracle.check_dead_letters(history)], kinds)
+
     def test_offsets_that_are_behind_are_found(self):
         history = right_history(False)
         history["committed_offsets"]["1"] -= 1

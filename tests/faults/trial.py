@@ -27,6 +27,8 @@ BEGIN = datetime.datetime(2023, 11, 14, tzinfo=datetime.timezone.utc)
 # From one event to the next, in event time.
 STEP = datetime.timedelta(milliseconds=10)
 CLIENT = "tocsin-correlation"
+# Ways in which a record is no event: each of them goes to the dead letters, once.
+POISONS = ("no id", "no time", "truncated", "no schema")
 SESSION_SECONDS, TRANSACTION_SECONDS = 10, 8
 
 
@@ -46,7 +48,8 @@ def encode(number, key, place, kind):
 
 
 class Load(threading.Thread):
-    """Sends `rate` events a second for `seconds`, one in a hundred twice; then one last event to each partition."""
+    """Sends `rate` events a second for `seconds`, one in a hundred twice, and now and then a record that
+    is no event; then one last event to each partition."""
 
     def __init__(self, brokers, schema_id, seed, rate, seconds):
         super().__init__(daemon=True)
@@ -68,21 +71,33 @@ class Load(threading.Thread):
             kind = "alarm" if self.random.random() < 0.3 else "calm"
             for _ in range(2 if self.random.random() < 0.01 else 1):
                 self.send(number, key, place, kind, BEGIN + number * STEP)
+            if self.random.random() < 0.005:
+                self.send(number, key, place, kind, BEGIN + number * STEP, poison=self.random.choice(POISONS))
         for partition in range(PARTITIONS):
             self.send(10**9 + partition, f"end-{partition}", "end", "end", BEGIN + datetime.timedelta(days=1), partition)
         if self.producer.flush(300) > 0:
             self.failure = "events were not taken by Kafka"
 
-    def send(self, number, key, place, kind, when, partition=-1):
+    def send(self, number, key, place, kind, when, partition=-1, poison=""):
         def delivered(error, _):
             if error is not None:
                 self.failure = str(error)
         headers = {"ce_specversion": "1.0", "ce_id": str(number), "ce_source": "/faults", "ce_sequence": f"{number:012d}",
                    "ce_type": "tocsin.faults.v1.Event", "ce_time": when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+        value = self.prefix + encode(number, key, place, kind)
+        if poison:
+            headers[history.POISON] = poison
+        if poison == "no id":
+            del headers["ce_id"]
+        elif poison == "no time":
+            headers["ce_time"] = "yesterday"
+        elif poison == "truncated":
+            value = value[:-2]
+        elif poison == "no schema":
+            value = b"\1" + value[1:]
         while True:
             try:
-                self.producer.produce(STREAM, self.prefix + encode(number, key, place, kind), key, partition=partition,
-                                      headers=headers, on_delivery=delivered)
+                self.producer.produce(STREAM, value, key, partition=partition, headers=headers, on_delivery=delivered)
                 break
             except BufferError:
                 self.producer.poll(0.1)
