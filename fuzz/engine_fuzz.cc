@@ -21,6 +21,7 @@
 #include "lib/schema/compiled_schema.h"
 #include "lib/schema/wire_format.h"
 #include "services/correlation/engine/task.h"
+#include "tocsin/correlation/v1/aggregate.pb.h"
 #include "tocsin/correlation/v1/detection.pb.h"
 #include "tocsin/correlation/v1/repartition.pb.h"
 #include "tocsin/incident/v1/incident.pb.h"
@@ -43,7 +44,19 @@ constexpr std::string_view kRules[] = {
     "event_count, group-by: place, timespan: 1m, condition: {gte: 2}}, incident: {join-within: "
     "1m}}",
     "{id: place-now, stream: calls, correlation: {type: event_count, group-by: place, timespan: "
-    "366d, condition: {gte: 3}}}"};
+    "366d, condition: {gte: 3}}}",
+    "{id: hours, stream: calls, order: event_time, max-disorder: 5s, window: {type: hopping, size: "
+    "1h, slide: 20m, grace: 1m, emit: on_change, group-by: township, aggregates: [{name: n, "
+    "function: count}, {name: who, function: top_k, field: agency, k: 1}]}}",
+    "{id: sessions, stream: calls, order: event_time, window: {type: session, gap: 10s, grace: 5s, "
+    "emit: every, every: 1s, group-by: place, aggregates: [{name: d, function: distinct, field: "
+    "agency}]}}",
+    "{id: sliding, stream: calls, window: {type: sliding, size: 1m, group-by: township, "
+    "aggregates: "
+    "[{name: r, function: rate}]}}",
+    "{id: arrival, stream: calls, window: {type: tumbling, size: 1m, ttl: 1h, max-keys: 2, "
+    "group-by: "
+    "township, aggregates: [{name: n, function: count}]}}"};
 
 void Require(bool holds) {
   if (!holds) std::abort();
@@ -148,6 +161,7 @@ class Script {
   void Restart() {
     TaskOptions options;
     options.detection_schema.id = tocsin::schema::SchemaId(1);
+    options.aggregate_schema.id = tocsin::schema::SchemaId(3);
     options.incident_schema.id = tocsin::schema::SchemaId(2);
     task_ = std::make_unique<Task>(0, plan_, std::move(options));
   }
@@ -240,6 +254,11 @@ void CheckReadable(const OutputRecord& output) {
     case OutputKind::kIncident: {
       const auto incident = ReadOwn<tocsin::incident::v1::Incident>(output);
       Require(!incident.id().empty() && incident.revision() > 0);
+      break;
+    }
+    case OutputKind::kAggregate: {
+      const auto result = ReadOwn<v1::WindowResult>(output);
+      Require(result.revision() > 0 && (result.events() > 0 || result.final()));
       break;
     }
     case OutputKind::kDeadLetter:

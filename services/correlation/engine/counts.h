@@ -2,6 +2,8 @@
 //
 // for each stream  in = invalid + duplicate + accepted
 // for each rule    accepted = filtered + missing_key + late + taken
+//                  (and events of session windows of which it is not decided yet whether they are
+//                  late)
 #pragma once
 
 #include <cstdint>

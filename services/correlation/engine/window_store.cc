@@ -9,8 +9,10 @@
 namespace tocsin::correlation {
 namespace {
 
-// Beyond so many keys in memory all are forgotten, and read again when they are needed.
+// Beyond so many keys in memory, or after so many bytes were read and written, all are forgotten,
+// and read again when they are needed.
 constexpr std::size_t kMostKeysHeld = 50'000;
+constexpr std::size_t kMostBytes = std::size_t{64} << 20;
 
 std::optional<std::int64_t> Optional(bool has, std::int64_t value) {
   return has ? std::optional(value) : std::nullopt;
@@ -72,6 +74,7 @@ void WindowStore::Drop() {
   rules_.clear();
   keys_.clear();
   dirty_.clear();
+  bytes_ = 0;
 }
 
 void WindowStore::Flush() {
@@ -85,7 +88,10 @@ void WindowStore::Flush() {
     rule.dirty = false;
     state_->Put(WindowRuleKey(prefix), rule.state.SerializeAsString());
   }
-  if (keys_.size() > kMostKeysHeld) keys_.clear();
+  if (keys_.size() > kMostKeysHeld || bytes_ > kMostBytes) {
+    keys_.clear();
+    bytes_ = 0;
+  }
 }
 
 void WindowStore::Write(KeyWindows& key) {
@@ -118,7 +124,9 @@ void WindowStore::Write(KeyWindows& key) {
   for (auto& [start, pane] : key.panes) {
     if (!pane.dirty) continue;
     pane.dirty = false;
-    state_->Put(PaneKey(key.prefix_, key.joined, start), PaneBytes(pane));
+    const std::string bytes = PaneBytes(pane);
+    bytes_ += bytes.size();
+    state_->Put(PaneKey(key.prefix_, key.joined, start), bytes);
     key.stored_panes_.insert(start);
   }
 }
@@ -145,6 +153,7 @@ std::unique_ptr<KeyWindows> WindowStore::Load(const PlannedRule& rule,
   state_->Range(prefix, PrefixEnd(prefix), [&](std::string_view pane_key, std::string_view value) {
     const std::optional<std::int64_t> start = DecodeInt64(pane_key.substr(prefix.size()));
     if (start.has_value()) {
+      bytes_ += value.size();
       key->panes.emplace(*start, ParsePane(rule, value));
       key->stored_panes_.insert(*start);
     }

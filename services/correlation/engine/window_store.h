@@ -130,6 +130,8 @@ class WindowStore {
   // By state key.
   absl::flat_hash_map<std::string, std::unique_ptr<KeyWindows>> keys_;
   std::vector<KeyWindows*> dirty_;
+  // Read and written since keys_ was emptied.
+  mutable std::size_t bytes_ = 0;
 };
 
 }  // namespace tocsin::correlation
