@@ -28,11 +28,19 @@ struct CompiledSchema::Pool {
 
   const bool shared;
   pb::DescriptorPool pool;
+  // Of the descriptors.
+  std::size_t estimated_bytes = 0;
   // Of each imported file that is not well-known: for places in it.
   std::map<std::string, std::string, std::less<>> texts;
 };
 
 namespace {
+
+// Descriptors are larger than the messages that they are made of: names in full, tables of names
+// and numbers. Measured over schemas of many small messages, and of few with many fields.
+constexpr std::size_t kDescriptorBytesPerByte = 4;
+// A pool has some, however small its file.
+constexpr std::size_t kPoolBytes = 8'192;
 
 class LinkErrors final : public pb::DescriptorPool::ErrorCollector {
  public:
@@ -131,8 +139,8 @@ class CompiledSchema::Linker {
       } else if (!IsWellKnownImport(name)) {
         errors_.Add(file.proto.name(), line, column,
                     Concat("import \"", name,
-                           "\" was not found: register it first and give it as a reference whose "
-                           "name is exactly this path"));
+                           "\" was not found: there is no file of exactly this path, and in a "
+                           "registry no reference of the schema that has it as its name"));
         return false;
       } else if (pool_->shared) {
         continue;
@@ -167,6 +175,7 @@ class CompiledSchema::Linker {
 
   const pb::FileDescriptor* Build(const ParsedFile& file) {
     LinkErrors collector(file, errors_);
+    pool_->estimated_bytes += kDescriptorBytesPerByte * file.proto.SpaceUsedLong();
     const pb::FileDescriptor* built = pool_->pool.BuildFileCollectingErrors(file.proto, &collector);
     if (built == nullptr && errors_.empty()) {
       errors_.Add(file.proto.name(), -1, -1, "the file does not link");
@@ -215,7 +224,12 @@ CompiledSchema::CompiledSchema(std::unique_ptr<Pool> pool, const pb::FileDescrip
     : pool_(std::move(pool)),
       file_(file),
       text_(std::move(text)),
-      fingerprint_(FingerprintOf(*this)) {}
+      fingerprint_(FingerprintOf(*this)),
+      estimated_bytes_([this] {
+        std::size_t bytes = kPoolBytes + pool_->estimated_bytes + text_.size();
+        for (const auto& [name, import] : pool_->texts) bytes += name.size() + import.size();
+        return bytes;
+      }()) {}
 
 CompiledSchema::~CompiledSchema() = default;
 

@@ -37,6 +37,10 @@ struct CompileLimits {
   int max_nesting = 32;
   // Of one message, and as many oneofs, reserved names, and ranges; of one enum, the values.
   int max_fields = 10'000;
+  // Of one file: messages, enums, services and oneofs, nested ones included; and what they and the
+  // file hold: fields, extensions, values, methods. A descriptor takes many times its text.
+  int max_types = 5'000;
+  int max_members = 20'000;
 };
 
 // Immutable once compiled, hence thread-safe. Owns its descriptors: keep the shared_ptr for as long
@@ -87,6 +91,9 @@ class CompiledSchema {
   // neither, or a well-known type.
   const std::string* TextOf(std::string_view file) const;
 
+  // What it takes in memory with its imports, roughly: more than it does rather than less.
+  std::size_t estimated_bytes() const { return estimated_bytes_; }
+
   // The file's FileDescriptorProto, serialized; its imports are not in it.
   std::string Serialized() const;
 
@@ -104,6 +111,7 @@ class CompiledSchema {
   const google::protobuf::FileDescriptor* const file_;
   const std::string text_;
   const std::string fingerprint_;
+  const std::size_t estimated_bytes_;
 };
 
 // The path of indexes that leads to a message in its file; the inverse of

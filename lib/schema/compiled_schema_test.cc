@@ -94,8 +94,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "main.proto:2:36: Field number 1 has already been used"},
         BadText{"UnknownSyntax", "syntax='proto9';", "main.proto:1:8: Unrecognized syntax"},
         BadText{"UnterminatedText", "syntax='proto3", "main.proto:1:15: "},
-        BadText{"MissingImport", "syntax='proto3';\nimport 'nowhere.proto';",
-                "main.proto:2:1: import \"nowhere.proto\" was not found: register it first"},
+        BadText{
+            "MissingImport", "syntax='proto3';\nimport 'nowhere.proto';",
+            "main.proto:2:1: import \"nowhere.proto\" was not found: there is no file of exactly"},
         BadText{"Cycle", "syntax='proto3';\nimport 'a.proto';",
                 "b.proto:3:3: import cycle: a.proto → b.proto → a.proto"},
         BadText{"ImportsItself", "syntax='proto3';\nimport 'main.proto';",
@@ -151,7 +152,7 @@ std::string Nested(int depth) {
 TEST(CompiledSchema, DeepNesting) {
   EXPECT_THAT(Compile(Nested(30)), IsOk());
   EXPECT_THAT(Compile(Nested(33)), StatusIs(absl::StatusCode::kInvalidArgument,
-                                            HasSubstr("nested deeper than 32 levels")));
+                                            HasSubstr("nested deeper than 32 levels of braces")));
   // Deep enough to overflow the stack of a parser that recurses.
   EXPECT_THAT(Compile(Nested(60'000)), StatusIs(absl::StatusCode::kInvalidArgument,
                                                 HasSubstr("nested deeper than 32 levels")));

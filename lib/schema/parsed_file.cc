@@ -15,6 +15,8 @@ namespace {
 namespace pb = ::google::protobuf;
 
 constexpr std::size_t kMaxErrorsTold = 20;
+// Protobuf 3.21's linker refuses one more.
+constexpr int kMaxMessageLevels = 31;
 
 class ParserErrors final : public pb::io::ErrorCollector {
  public:
@@ -44,7 +46,7 @@ bool CheckNesting(const SourceFile& file, int max_nesting, CompileErrors& errors
     if (symbol == '{' || symbol == '<' || symbol == '[') {
       if (++depth > max_nesting) {
         errors.Add(file.name, token.line, token.column,
-                   Concat("nested deeper than ", max_nesting, " levels"));
+                   Concat("nested deeper than ", max_nesting, " levels of braces"));
         return false;
       }
     } else if (symbol == '}' || symbol == '>' || symbol == ']') {
@@ -52,6 +54,22 @@ bool CheckNesting(const SourceFile& file, int max_nesting, CompileErrors& errors
     }
   }
   return true;
+}
+
+// Protobuf 3.21 knows no editions, and says of one only that it expected something else.
+bool CheckEdition(const SourceFile& file, CompileErrors& errors) {
+  pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
+  class Silent final : public pb::io::ErrorCollector {
+    void AddError(int, pb::io::ColumnNumber, const std::string&) override {}
+  } silent;
+  pb::io::Tokenizer tokenizer(&stream, &silent);
+  if (!tokenizer.Next() || tokenizer.current().text != "edition") return true;
+  const pb::io::Tokenizer::Token edition = tokenizer.current();
+  if (!tokenizer.Next() || tokenizer.current().text != "=") return true;
+  errors.Add(file.name, edition.line, edition.column,
+             "editions are not supported here, where schemas are compiled with Protobuf 3.21: "
+             "write syntax = \"proto3\"; or syntax = \"proto2\"; in place of the edition");
+  return false;
 }
 
 // Protobuf compares each reserved range with each field and each other range, and names with each
@@ -76,7 +94,9 @@ bool CheckEnum(std::string_view file, const pb::EnumDescriptorProto& type, int m
 bool CheckMessage(std::string_view file, const pb::DescriptorProto& message, int most,
                   int levels_left, CompileErrors& errors) {
   if (levels_left <= 0) {
-    errors.Add(file, -1, -1, Concat("message ", message.name(), " is nested too deeply"));
+    errors.Add(file, -1, -1,
+               Concat("message ", message.name(), " is nested deeper than ", kMaxMessageLevels,
+                      " messages, the most that Protobuf takes: declare it further out"));
     return false;
   }
   if (!CheckCount(file, "message", message.name(),
@@ -93,6 +113,19 @@ bool CheckMessage(std::string_view file, const pb::DescriptorProto& message, int
     if (!CheckMessage(file, nested, most, levels_left - 1, errors)) return false;
   }
   return true;
+}
+
+struct Counts {
+  int types = 0;
+  int members = 0;
+};
+
+// The nesting is known to be bounded.
+void Add(const pb::DescriptorProto& message, Counts& counts) {
+  counts.types += message.nested_type_size() + message.enum_type_size() + message.oneof_decl_size();
+  counts.members += message.field_size() + message.extension_size();
+  for (const auto& type : message.enum_type()) counts.members += type.value_size();
+  for (const auto& nested : message.nested_type()) Add(nested, counts);
 }
 
 }  // namespace
@@ -119,15 +152,30 @@ absl::Status CompileErrors::ToStatus() const {
 
 bool CheckCounts(const pb::FileDescriptorProto& file, const CompileLimits& limits,
                  CompileErrors& errors) {
+  Counts counts;
+  counts.types = file.message_type_size() + file.enum_type_size() + file.service_size();
+  counts.members = file.extension_size();
   for (const auto& type : file.enum_type()) {
     if (!CheckEnum(file.name(), type, limits.max_fields, errors)) return false;
   }
   for (const auto& message : file.message_type()) {
-    if (!CheckMessage(file.name(), message, limits.max_fields, limits.max_nesting, errors)) {
+    if (!CheckMessage(file.name(), message, limits.max_fields,
+                      std::min(limits.max_nesting, kMaxMessageLevels), errors)) {
       return false;
     }
+    Add(message, counts);
   }
-  return true;
+  for (const auto& type : file.enum_type()) counts.members += type.value_size();
+  for (const auto& service : file.service()) counts.members += service.method_size();
+  const auto check = [&](std::string_view what, int count, int most) {
+    if (count <= most) return true;
+    errors.Add(file.name(), -1, -1,
+               Concat("the file has ", count, " ", what, " in all, more than the limit of ", most,
+                      ": split it into several files that import each other"));
+    return false;
+  };
+  return check("messages, enums, oneofs and services", counts.types, limits.max_types) &&
+         check("fields, enum values and methods", counts.members, limits.max_members);
 }
 
 bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into,
@@ -138,7 +186,7 @@ bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into
                       limits.max_text_bytes));
     return false;
   }
-  if (!CheckNesting(file, limits.max_nesting, errors)) return false;
+  if (!CheckEdition(file, errors) || !CheckNesting(file, limits.max_nesting, errors)) return false;
   // It warns of a text without a syntax line, which is proto2.
   const pb::LogSilencer silent;
   pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
@@ -149,6 +197,9 @@ bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into
   parser.RecordSourceLocationsTo(&into.locations);
   into.proto.set_name(file.name);
   const bool parsed = parser.Parse(&tokenizer, &into.proto);
+  // Places in the text are looked up in a pass of their own where they are needed (see Places); the
+  // parser's list of all of them is several times the rest, and would go into the descriptors.
+  delete into.proto.release_source_code_info();
   // The parser may return true after errors of the tokenizer.
   return parsed && errors.empty() && CheckCounts(into.proto, limits, errors);
 }

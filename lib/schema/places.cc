@@ -6,6 +6,8 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/stubs/logging.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <string_view>
 #include <vector>
 
@@ -23,18 +25,47 @@ class IgnoreErrors final : public pb::io::ErrorCollector {
   void AddError(int, pb::io::ColumnNumber, const std::string&) override {}
 };
 
-// From the tokenizer's column (bytes, tabs widened, from 0) to that of an editor: characters, from
-// 1.
-int EditorColumn(std::string_view line, int column) {
-  int at = 0;
-  int characters = 0;
-  for (const char c : line) {
-    if (at >= column) break;
-    at += c == '\t' ? kTabWidth - at % kTabWidth : 1;
-    if ((static_cast<unsigned char>(c) & 0xc0) != 0x80) ++characters;
+// From columns of the tokenizer (bytes, tabs widened, from 0) to those of an editor: characters,
+// from 1. Walks the line once and remembers where it was every so often: a line may be the whole
+// text, with as many findings as it has messages.
+class EditorColumns {
+ public:
+  explicit EditorColumns(std::string_view line) {
+    Mark mark;
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      if (i % kBetweenMarks == 0) marks_.push_back(mark);
+      Step(line[i], mark);
+      mark.byte = i + 1;
+    }
+    marks_.push_back(mark);
   }
-  return characters + 1;
-}
+
+  int Of(std::string_view line, int column) const {
+    // The last mark that is not after the column.
+    auto mark = std::upper_bound(marks_.begin(), marks_.end(), column,
+                                 [](int wanted, const Mark& each) { return wanted < each.at; });
+    if (mark != marks_.begin()) --mark;
+    Mark at = *mark;
+    for (std::size_t i = at.byte; i < line.size() && at.at < column; ++i) Step(line[i], at);
+    return at.characters + 1;
+  }
+
+ private:
+  struct Mark {
+    std::size_t byte = 0;
+    // What the tokenizer calls this column, and how many characters are before it.
+    int at = 0;
+    int characters = 0;
+  };
+  static constexpr std::size_t kBetweenMarks = 256;
+
+  static void Step(char c, Mark& mark) {
+    mark.at += c == '\t' ? kTabWidth - mark.at % kTabWidth : 1;
+    if ((static_cast<unsigned char>(c) & 0xc0) != 0x80) ++mark.characters;
+  }
+
+  std::vector<Mark> marks_;
+};
 
 }  // namespace
 
@@ -58,9 +89,19 @@ struct Places::Text {
     }
   }
 
+  // As in Place; `line` and `column` count from 0.
+  int ColumnIn(std::size_t line, int column) {
+    if (line >= lines.size()) return 1;
+    const std::size_t end = line + 1 < lines.size() ? lines[line + 1] - 1 : text.size();
+    const std::string_view whole = text.substr(lines[line], end - lines[line]);
+    return columns.try_emplace(line, whole).first->second.Of(whole, column);
+  }
+
   std::string_view text;
   // Where each line begins.
   std::vector<std::size_t> lines;
+  // Of the lines that were asked for.
+  std::map<std::size_t, EditorColumns> columns;
   pb::FileDescriptorProto proto;
   std::map<std::vector<int>, const pb::SourceCodeInfo::Location*> spans;
 };
@@ -86,10 +127,7 @@ std::optional<Place> Places::Find(const Spot& spot) {
     if (found == text->spans.end()) continue;
     const int line = found->second->span(0);
     place.line = line + 1;
-    if (static_cast<std::size_t>(line) < text->lines.size()) {
-      place.column = EditorColumn(text->text.substr(text->lines[static_cast<std::size_t>(line)]),
-                                  found->second->span(1));
-    }
+    place.column = text->ColumnIn(static_cast<std::size_t>(line), found->second->span(1));
     break;
   }
   return place;
