@@ -40,6 +40,7 @@ absl::StatusCode AbslCodeOf(ErrorCode code) {
     case ErrorCode::kIdMismatch:
     case ErrorCode::kContextNotEmpty:
       return absl::StatusCode::kFailedPrecondition;
+    case ErrorCode::kBusy:
     case ErrorCode::kStore:
       return absl::StatusCode::kUnavailable;
     case ErrorCode::kTimeout:

@@ -35,7 +35,8 @@ Registry::Registry(RegistryLog& log, AuditLog& audit, const Clock& clock, Regist
       audit_(audit),
       clock_(clock),
       options_(options),
-      compiler_(options.limits, options.max_compiled),
+      compiler_(options.limits, options.max_compiled_bytes),
+      turns_(options.turns, options.memory_freed),
       state_(StateOptions{.node = options.node, .max_changes = options.max_changes}),
       status_(Unavailable("the topic of the schemas has not been read yet")) {}
 

@@ -33,6 +33,7 @@
 #include "lib/base/mutex.h"
 #include "lib/schema/compatibility.h"
 #include "schema-registry/change_history.h"
+#include "schema-registry/compile_turns.h"
 #include "schema-registry/io.h"
 #include "schema-registry/model.h"
 #include "schema-registry/registry_state.h"
@@ -48,8 +49,12 @@ struct RegistryOptions {
   // A read waits this long for the end of the topic.
   std::chrono::milliseconds read_timeout{2'000};
   schema::CompileLimits limits;
-  // Compiled schemas kept in memory.
-  std::size_t max_compiled = 500;
+  // Compiled schemas are kept in memory up to so many bytes (see SchemaCompiler).
+  std::size_t max_compiled_bytes = std::size_t{32} << 20;
+  CompileTurnsOptions turns;
+  // Called, if given, after large schemas were compiled or compared: memory is free again. By many
+  // threads; must not block.
+  std::function<void()> memory_freed = {};
   // Keys of ours that are of no use any more get a tombstone after so long: those that this process
   // wrote, and those of processes that may be gone. At most so many per second.
   std::chrono::milliseconds tombstone_own_after{30'000};
@@ -115,8 +120,8 @@ struct ContextId {
 
 // Thread-safe, but for Start and Stop. Errors carry a code (CodeOf). UNAVAILABLE /
 // DEADLINE_EXCEEDED: the topic does not answer, retry. ABORTED: other writers were first all the
-// time, retry. Access is checked above this class; every write, made or refused, is told to the
-// audit log by this class.
+// time, retry. kBusy: too many schemas are being compiled, retry. Access is checked above this
+// class; every write, made or refused, is told to the audit log by this class.
 class Registry {
  public:
   // All references must outlive the registry. Nothing is read before Start.
@@ -358,6 +363,8 @@ class Registry {
                           const std::string& content_key, bool normalize);
   absl::StatusOr<CompiledDraft> Compile(const Snapshot& snapshot, const Draft& draft,
                                         bool normalize) const;
+  // A turn to compile the draft and what is compared with it.
+  absl::StatusOr<CompileTurns::Turn> TakeTurn(const Snapshot& snapshot, const Draft& draft);
   // What the check looks at: versions of the draft's compatibility group.
   static std::vector<Past> Comparable(const Snapshot& snapshot, const Draft& draft);
   // The draft with what the configuration and the version before it add.
@@ -406,6 +413,7 @@ class Registry {
   const Clock& clock_;
   const RegistryOptions options_;
   SchemaCompiler compiler_;
+  CompileTurns turns_;
   std::function<void(const absl::Status&)> on_status_;
 
   mutable Mutex mutex_;

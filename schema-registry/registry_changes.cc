@@ -38,11 +38,17 @@ absl::Status CheckUnreferenced(const RegistryState& state, std::string_view subj
                                std::int32_t version, bool permanent) {
   // What is soft-deleted still answers by its id, and needs what it imports.
   const auto users =
-      state.ReferencedBy(subject, version, permanent ? Deleted::kInclude : Deleted::kExclude);
+      state.Referrers(subject, version, permanent ? Deleted::kInclude : Deleted::kExclude);
   if (users.empty()) return absl::OkStatus();
   std::string ids;
   for (std::size_t i = 0; i < users.size() && i < 10; ++i) {
-    ids += Concat(i == 0 ? "" : ", ", users[i].value());
+    const auto& [context, id] = users[i];
+    ids += Concat(i == 0 ? "" : ", ", id.value());
+    const auto uses = state.UsesOf(context, id, permanent ? Deleted::kInclude : Deleted::kExclude);
+    if (uses.empty()) continue;
+    // An id alone says nothing to whoever looks for it in another context.
+    ids += Concat(" (", uses[0].subject, " version ", uses[0].version,
+                  uses.size() > 1 ? Concat(" and ", uses.size() - 1, " more") : "", ")");
   }
   return MakeError(ErrorCode::kReferenceExists,
                    Concat("version ", version, " of subject '", subject,
@@ -58,11 +64,15 @@ absl::Status CheckConfig(const SubjectConfig& config) {
     if (*rules) TOCSIN_RETURN_IF_ERROR(CheckRuleSet(**rules));
   }
   if (config.alias) TOCSIN_RETURN_IF_ERROR(ParseSubject(*config.alias).status());
-  for (const auto* text : {&config.compatibility_group, &config.compatibility_policy}) {
-    if (*text && (*text)->size() > 512) {
-      return MakeError(ErrorCode::kUnprocessable,
-                       "compatibilityGroup and compatibilityPolicy hold at most 512 bytes");
-    }
+  if (config.compatibility_group && config.compatibility_group->size() > 512) {
+    return MakeError(ErrorCode::kUnprocessable, "compatibilityGroup holds at most 512 bytes");
+  }
+  // It says how JSON schemas are compared; for Protobuf there is one way, whatever it says.
+  if (const auto& policy = config.compatibility_policy;
+      policy && !policy->empty() && *policy != "STRICT" && *policy != "LENIENT") {
+    return MakeError(
+        ErrorCode::kUnprocessable,
+        Concat("compatibilityPolicy is STRICT or LENIENT, not '", Shorten(*policy, 40), "'"));
   }
   return absl::OkStatus();
 }
@@ -134,6 +144,8 @@ Registry::PlannedRecord Registry::VersionRecord(const SchemaVersion& version, bo
   value.id = version.schema->id;
   value.type = kAvro;
   value.deleted = true;
+  // It stays when all else is gone, so that the id is not given to another schema.
+  record.notes.content_key = version.schema->content_key;
   if (!permanent) {
     value.type = version.schema->type;
     value.guid = version.schema->guid;
@@ -141,7 +153,6 @@ Registry::PlannedRecord Registry::VersionRecord(const SchemaVersion& version, bo
     value.metadata = version.schema->metadata;
     value.rule_set = version.schema->rule_set;
     value.text = *version.schema->text;
-    record.notes.content_key = version.schema->content_key;
     record.notes.registered = version.registered;
     record.notes.registered_by = version.registered_by;
   }

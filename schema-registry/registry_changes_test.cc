@@ -118,8 +118,9 @@ TEST_F(ChangesTest, WhatIsImportedIsNotDeleted) {
   EXPECT_EQ(Code(replica_->DeleteVersion(kAnn, "a.proto", 1, false)), ErrorCode::kReferenceExists);
   const auto refused = replica_->DeleteSubject(kAnn, "a.proto", false);
   EXPECT_EQ(Code(refused), ErrorCode::kReferenceExists);
-  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition,
-                                HasSubstr("imported by the schemas with the ids 2")));
+  EXPECT_THAT(refused,
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("imported by the schemas with the ids 2 (m version 1): ")));
   ASSERT_THAT(replica_->DeleteSubject(kAnn, "m", false), IsOk());
   EXPECT_THAT(replica_->ReferencedBy("a.proto", 1, Deleted::kExclude), IsOkAndHolds(IsEmpty()));
   ASSERT_THAT(replica_->DeleteSubject(kAnn, "a.proto", false), IsOk());
@@ -197,6 +198,67 @@ TEST_F(ChangesTest, ImportTakesTheCallersNumbers) {
   taken.id = SchemaId(9);
   EXPECT_THAT(replica_->Register(kAnn, "t", taken), IsOk()) << "a lower id that is free";
   EXPECT_EQ(Put("u", Text("c")).schema->id, SchemaId(71));
+}
+
+TEST_F(ChangesTest, UsersInOtherContextsAreNamed) {
+  Put("a.proto", "syntax='proto3'; message A {}");
+  Draft user = MakeDraft("syntax='proto3'; import 'a.proto'; message M { A a = 1; }");
+  user.references = {{"a.proto", ":.:a.proto", 1}};
+  ASSERT_THAT(replica_->Register(kAnn, ":.eu:m", user), IsOk());
+  ASSERT_THAT(replica_->Register(kAnn, ":.eu:n", user), IsOk());
+  EXPECT_THAT(replica_->DeleteVersion(kAnn, "a.proto", 1, false),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("with the ids 1 (:.eu:m version 1 and 1 more): ")));
+}
+
+TEST_F(ChangesTest, AReferenceGivenTwiceIsOne) {
+  Put("a.proto", "syntax='proto3'; message A {}");
+  Draft user = MakeDraft("syntax='proto3'; import 'a.proto'; message M { A a = 1; }");
+  user.references = {{"a.proto", "a.proto", 1}, {"a.proto", "a.proto", -1}};
+  const auto twice = replica_->Register(kAnn, "m", user);
+  ASSERT_THAT(twice, IsOk());
+  EXPECT_THAT(twice->schema->references, SizeIs(1));
+  user.references.pop_back();
+  const auto once = replica_->Register(kAnn, "m", user);
+  ASSERT_THAT(once, IsOk());
+  EXPECT_EQ(once->version, twice->version);
+  EXPECT_EQ(once->schema->id, twice->schema->id);
+}
+
+TEST_F(ChangesTest, AnImportDoesNotTakeTheIdOfWhatWasDeletedForGood) {
+  ASSERT_THAT(replica_->SetMode(kAnn, ":.im:", Mode::kImport, false), IsOk());
+  const auto draft = [](std::string_view field, int version) {
+    Draft import = MakeDraft(Text(field));
+    import.id = SchemaId(10);
+    import.version = version;
+    return import;
+  };
+  ASSERT_THAT(replica_->Register(kAnn, ":.im:s", draft("a", 1)), IsOk());
+  ASSERT_THAT(replica_->DeleteSubject(kAnn, ":.im:s", false), IsOk());
+  ASSERT_THAT(replica_->DeleteSubject(kAnn, ":.im:s", true), IsOk());
+  const auto refused = [&](FakeReplica& replica, std::string_view subject) {
+    const auto other = replica->Register(kAnn, subject, draft("b", 2));
+    EXPECT_EQ(Code(other), ErrorCode::kIdMismatch);
+    EXPECT_THAT(std::string(other.status().message()),
+                ::testing::AllOf(HasSubstr("the id 10 belonged to another schema"),
+                                 HasSubstr("under an id that was never used")));
+  };
+  refused(replica_, ":.im:s");
+  refused(replica_, ":.im:t");
+  // Nor does it when compaction has left nothing but the record of the deletion.
+  topic_.Compact(topic_.size(), true);
+  FakeReplica restarted(topic_);
+  refused(restarted, ":.im:s");
+  refused(restarted, ":.im:t");
+  // What it was comes back under it; whatever its layout.
+  Draft same = draft("a", 2);
+  same.text += "  // restored";
+  const auto restored = restarted->Register(kAnn, ":.im:s", same);
+  ASSERT_THAT(restored, IsOk());
+  EXPECT_EQ(restored->schema->id, SchemaId(10));
+  // Ids are of a context.
+  ASSERT_THAT(restarted->SetMode(kAnn, ":.other:", Mode::kImport, false), IsOk());
+  EXPECT_THAT(restarted->Register(kAnn, ":.other:s", draft("b", 1)), IsOk());
 }
 
 TEST_F(ChangesTest, ContextsHaveTheirOwnIds) {

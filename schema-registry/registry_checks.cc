@@ -57,6 +57,17 @@ absl::StatusOr<CompiledDraft> Registry::Compile(const Snapshot& snapshot, const 
                            normalize || snapshot.config.normalize.value_or(false));
 }
 
+absl::StatusOr<CompileTurns::Turn> Registry::TakeTurn(const Snapshot& snapshot,
+                                                      const Draft& draft) {
+  std::size_t bytes = draft.text.size();
+  for (const Import& import : snapshot.imports) bytes += import.schema->text->size();
+  // The largest of them says how large the comparison is, where many are compared.
+  for (const Past& past : snapshot.history) {
+    bytes = std::max(bytes, past.version.schema->text->size());
+  }
+  return turns_.Take(bytes);
+}
+
 const Registry::Past* Registry::FindContent(const Snapshot& snapshot,
                                             const std::vector<Past>& versions,
                                             const std::string& content_key, bool normalize) {
@@ -129,6 +140,7 @@ absl::StatusOr<CompatibilityVerdict> Registry::Check(std::string_view subject, c
                                                      Against against, bool normalize) {
   TOCSIN_RETURN_IF_ERROR(CatchUp(clock_.SteadyNow() + options_.read_timeout));
   TOCSIN_ASSIGN_OR_RETURN(const Snapshot snapshot, Take(subject, draft));
+  TOCSIN_ASSIGN_OR_RETURN(const CompileTurns::Turn turn, TakeTurn(snapshot, draft));
   TOCSIN_ASSIGN_OR_RETURN(const CompiledDraft compiled, Compile(snapshot, draft, normalize));
   std::vector<Past> history = Comparable(snapshot, Complete(snapshot, draft));
   if (against == Against::kLatest && history.size() > 1) {
@@ -147,6 +159,7 @@ absl::StatusOr<CompatibilityVerdict> Registry::CheckVersion(std::string_view sub
                                  [&](const Past& each) { return each.version.version == version; });
   if (past == versions.history.end()) return NoVersion(versions.target.name, version);
   TOCSIN_ASSIGN_OR_RETURN(const Snapshot snapshot, Take(subject, draft));
+  TOCSIN_ASSIGN_OR_RETURN(const CompileTurns::Turn turn, TakeTurn(snapshot, draft));
   TOCSIN_ASSIGN_OR_RETURN(const CompiledDraft compiled, Compile(snapshot, draft, normalize));
   return Judge(snapshot, {*past}, *snapshot.config.level, *compiled.schema);
 }
@@ -155,6 +168,7 @@ absl::StatusOr<FullVerdict> Registry::CheckAll(std::string_view subject, const D
                                                bool normalize) {
   TOCSIN_RETURN_IF_ERROR(CatchUp(clock_.SteadyNow() + options_.read_timeout));
   TOCSIN_ASSIGN_OR_RETURN(const Snapshot snapshot, Take(subject, draft));
+  TOCSIN_ASSIGN_OR_RETURN(const CompileTurns::Turn turn, TakeTurn(snapshot, draft));
   TOCSIN_ASSIGN_OR_RETURN(const CompiledDraft compiled, Compile(snapshot, draft, normalize));
   FullVerdict full;
   full.level = *snapshot.config.level;
@@ -191,6 +205,7 @@ absl::StatusOr<SchemaVersion> Registry::Lookup(std::string_view subject, const D
     }
   }
   TOCSIN_ASSIGN_OR_RETURN(const Snapshot snapshot, Take(subject, draft));
+  TOCSIN_ASSIGN_OR_RETURN(const CompileTurns::Turn turn, TakeTurn(snapshot, draft));
   TOCSIN_ASSIGN_OR_RETURN(const CompiledDraft compiled,
                           Compile(snapshot, draft, options.normalize));
   // As it was given, or as registering it would have completed it.

@@ -128,6 +128,7 @@ void Registry::PlanHousekeeping(const RegistryState& state, Batch& batch) const 
     record.schema->type = kAvro;
     record.schema->deleted = true;
     record.notes.actor = kSelf;
+    record.notes.content_key = each.content_key;
     batch.records.push_back(std::move(record));
   }
 }

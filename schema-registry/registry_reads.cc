@@ -126,6 +126,7 @@ absl::StatusOr<std::vector<Import>> Registry::ImportsOf(const StoredSchema& sche
 absl::StatusOr<std::string> Registry::Serialized(const StoredSchema& schema,
                                                  std::string_view context, bool ignore_extensions) {
   TOCSIN_ASSIGN_OR_RETURN(const std::vector<Import> imports, ImportsOf(schema, context));
+  TOCSIN_ASSIGN_OR_RETURN(const CompileTurns::Turn turn, turns_.Take(schema.text->size()));
   TOCSIN_ASSIGN_OR_RETURN(const auto compiled, compiler_.Compile(context, schema, imports));
   return compiler_.Serialized(*compiled, ignore_extensions);
 }

@@ -169,6 +169,7 @@ Applied RegistryState::ApplySchema(const RecordKey& key, const LogRecord& record
 
   if (key.sequence && value->gone()) {
     Remove(name, key.version, version);
+    RememberDeleted(context, id, record.notes.content_key);
     version.id = id;
     forgettable_.erase({name, key.version});
     if (was_there) Tell(Change::Kind::kPermanentlyDeleted, record, name, key.version, id);
@@ -277,6 +278,7 @@ void RegistryState::Unuse(const std::string& context, const std::string& subject
   if (!entry->second.uses.empty()) return;
   const std::shared_ptr<const StoredSchema> last = entry->second.schema;
   ids.by_id.erase(entry);
+  RememberDeleted(ids, last->id, last->content_key);
   if (const auto content = ids.by_content.find(last->content_key);
       content != ids.by_content.end() && content->second == last->id) {
     ids.by_content.erase(content);
@@ -291,6 +293,11 @@ void RegistryState::Unuse(const std::string& context, const std::string& subject
     of->second.erase({context, last->id});
     if (of->second.empty()) referrers_.erase(of);
   }
+}
+
+void RegistryState::RememberDeleted(Context& context, SchemaId id, std::string_view content_key) {
+  std::string& known = context.deleted[id];
+  if (known.empty() && IsCurrentContentKey(content_key)) known = content_key;
 }
 
 void RegistryState::Remove(const std::string& subject, std::int32_t number, Version& version) {

@@ -80,6 +80,9 @@ class RegistryState {
   // Higher than every id that a record of this context ever named.
   SchemaId NextId(std::string_view context) const;
   std::shared_ptr<const StoredSchema> FindSchema(std::string_view context, SchemaId id) const;
+  // What an id stood for whose schema was deleted for good: its content key, empty where that is
+  // not known. nullopt: nothing was deleted for good under this id.
+  std::optional<std::string> DeletedContent(std::string_view context, SchemaId id) const;
   // The id that this content has in the context, under whatever subject. nullptr also where it is
   // not known yet what a schema means (TakeUnknown).
   std::shared_ptr<const StoredSchema> FindContent(std::string_view context,
@@ -88,7 +91,11 @@ class RegistryState {
       const schema::SchemaGuid& guid) const;
   // Where an id is used, in the order of subjects.
   std::vector<SchemaVersion> UsesOf(std::string_view context, SchemaId id, Deleted deleted) const;
-  // Ids of the schemas that import this version.
+  // The schemas that import this version: contexts and ids.
+  std::vector<std::pair<std::string, SchemaId>> Referrers(std::string_view subject,
+                                                          std::int32_t version,
+                                                          Deleted deleted) const;
+  // Their ids.
   std::vector<SchemaId> ReferencedBy(std::string_view subject, std::int32_t version,
                                      Deleted deleted) const;
 
@@ -154,6 +161,7 @@ class RegistryState {
     std::string subject;
     std::int32_t version = 0;
     SchemaId id;
+    std::string content_key;
   };
   std::vector<Forgettable> Forgettables(std::size_t max) const;
 
@@ -194,6 +202,8 @@ class RegistryState {
     std::int32_t max_id = 0;
     std::unordered_map<SchemaId, Entry> by_id;
     std::unordered_map<std::string, SchemaId> by_content;
+    // Content keys of those that were deleted for good.
+    std::unordered_map<SchemaId, std::string> deleted;
   };
   using SubjectMap = std::map<std::string, Subject, std::less<>>;
 
@@ -214,6 +224,8 @@ class RegistryState {
   void Unuse(const std::string& context, const std::string& subject, std::int32_t number,
              const StoredSchema& schema);
   void Remove(const std::string& subject, std::int32_t number, Version& version);
+  // That this is what the id stood for; empty: nobody says what it was.
+  void RememberDeleted(Context& context, SchemaId id, std::string_view content_key);
   std::shared_ptr<const std::string> Intern(std::string text);
   void Tell(Change::Kind kind, const LogRecord& record, std::optional<std::string> subject,
             std::int32_t version = 0, SchemaId id = {});

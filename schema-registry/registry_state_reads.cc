@@ -84,6 +84,14 @@ std::shared_ptr<const StoredSchema> RegistryState::FindSchema(std::string_view c
   return found == ids->by_id.end() ? nullptr : found->second.schema;
 }
 
+std::optional<std::string> RegistryState::DeletedContent(std::string_view context,
+                                                         SchemaId id) const {
+  const Context* ids = FindContext(context);
+  if (ids == nullptr) return std::nullopt;
+  const auto found = ids->deleted.find(id);
+  return found == ids->deleted.end() ? std::nullopt : std::optional(found->second);
+}
+
 std::shared_ptr<const StoredSchema> RegistryState::FindContent(
     std::string_view context, const std::string& content_key) const {
   const Context* ids = FindContext(context);
@@ -117,14 +125,22 @@ std::vector<SchemaVersion> RegistryState::UsesOf(std::string_view context, Schem
   return versions;
 }
 
+std::vector<std::pair<std::string, SchemaId>> RegistryState::Referrers(std::string_view subject,
+                                                                       std::int32_t version,
+                                                                       Deleted deleted) const {
+  std::vector<std::pair<std::string, SchemaId>> schemas;
+  const auto found = referrers_.find({std::string(subject), version});
+  if (found == referrers_.end()) return schemas;
+  for (const auto& [context, id] : found->second) {
+    if (!UsesOf(context, id, deleted).empty()) schemas.emplace_back(context, id);
+  }
+  return schemas;
+}
+
 std::vector<SchemaId> RegistryState::ReferencedBy(std::string_view subject, std::int32_t version,
                                                   Deleted deleted) const {
   std::vector<SchemaId> ids;
-  const auto found = referrers_.find({std::string(subject), version});
-  if (found == referrers_.end()) return ids;
-  for (const auto& [context, id] : found->second) {
-    if (!UsesOf(context, id, deleted).empty()) ids.push_back(id);
-  }
+  for (const auto& [context, id] : Referrers(subject, version, deleted)) ids.push_back(id);
   return ids;
 }
 
@@ -342,6 +358,10 @@ absl::StatusOr<std::vector<Reference>> RegistryState::ResolveReferences(
     }
     reference.version = version->version;
   }
+  // One that is given twice is one.
+  std::set<Reference> seen;
+  std::erase_if(resolved,
+                [&](const Reference& reference) { return !seen.insert(reference).second; });
   return resolved;
 }
 
@@ -387,7 +407,8 @@ std::vector<RegistryState::Forgettable> RegistryState::Forgettables(std::size_t 
   for (const auto& [name, number] : forgettable_) {
     if (list.size() == max) break;
     const Subject* subject = Find(name);
-    list.push_back({name, number, subject->versions.at(number).id});
+    const SchemaId id = subject->versions.at(number).id;
+    list.push_back({name, number, id, DeletedContent(NameInRecord(name).context, id).value_or("")});
   }
   return list;
 }

@@ -169,6 +169,8 @@ absl::StatusOr<SchemaVersion> Registry::DoRegister(const Actor& actor, std::stri
                        Concat("the context ", kSettingsContext, " holds settings, no subjects"));
     }
     TOCSIN_RETURN_IF_ERROR(CheckRegisterMode(name, snapshot.mode, draft));
+    // Until it is decided; the log is waited for without it.
+    TOCSIN_ASSIGN_OR_RETURN(const CompileTurns::Turn turn, TakeTurn(snapshot, draft));
     const bool normalize = options.normalize || snapshot.config.normalize.value_or(false);
     if (!compiled || compiled->first != snapshot.references || compiled_normal != normalize) {
       TOCSIN_ASSIGN_OR_RETURN(auto result, Compile(snapshot, draft, normalize));
@@ -219,6 +221,16 @@ absl::StatusOr<SchemaVersion> Registry::DoRegister(const Actor& actor, std::stri
                                                             " belongs to another schema in the "
                                                             "context ",
                                                             context, " and is never given twice"));
+        }
+        const auto deleted = state_.DeletedContent(context, *draft.id);
+        if (taken == nullptr && deleted && *deleted != fresh.content_key) {
+          return MakeError(
+              ErrorCode::kIdMismatch,
+              Concat("the id ", draft.id->value(), " belonged to ",
+                     deleted->empty() ? "a schema" : "another schema", " in the context ", context,
+                     " that was deleted for good, and what was written with it may still be "
+                     "there: an id is never given to another schema. Import this one under an id "
+                     "that was never used"));
         }
       } else if (known == nullptr && state_.NextId(context).value() > kLastNumber) {
         return MakeError(ErrorCode::kNotPermitted,
@@ -286,6 +298,8 @@ Registry::Planned Registry::PlanVersion(const NewVersion& version, const Registr
         batch.next_ids.emplace(context, state.NextId(context).value()).first->second;
     if (version.draft.id) {
       if (state.FindSchema(context, *version.draft.id) != nullptr) return Planned::kStale;
+      const auto deleted = state.DeletedContent(context, *version.draft.id);
+      if (deleted && *deleted != version.content_key) return Planned::kStale;
       // Ids that are chosen and ids that are given do not meet in one batch.
       if (next != state.NextId(context).value()) return Planned::kLater;
       value.id = *version.draft.id;

@@ -112,15 +112,22 @@ absl::StatusOr<std::shared_ptr<const schema::CompiledSchema>> SchemaCompiler::Co
       {Concat("schema ", stored.id.value()), *stored.text}, SourcesOf(imports), limits_);
   if (!schema.ok()) return InvalidSchema(schema.status());
   MutexLock lock(mutex_);
-  if (!by_id_.contains(id)) {
+  if (!by_id_.contains(id) && (*schema)->estimated_bytes() <= max_kept_bytes_ / 4) {
     kept_.push_front({id, *schema});
     by_id_.emplace(id, kept_.begin());
-    while (kept_.size() > max_kept_) {
+    kept_bytes_ += (*schema)->estimated_bytes();
+    while (kept_bytes_ > max_kept_bytes_) {
+      kept_bytes_ -= kept_.back().schema->estimated_bytes();
       by_id_.erase(kept_.back().id);
       kept_.pop_back();
     }
   }
   return schema;
+}
+
+std::size_t SchemaCompiler::kept_bytes() const {
+  MutexLock lock(mutex_);
+  return kept_bytes_;
 }
 
 absl::StatusOr<std::string> SchemaCompiler::Serialized(const schema::CompiledSchema& schema,

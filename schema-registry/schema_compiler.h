@@ -28,9 +28,10 @@ struct CompiledDraft {
 // Thread-safe.
 class SchemaCompiler {
  public:
-  // At most `max_kept` compiled schemas are remembered, the least recently used go first.
-  SchemaCompiler(schema::CompileLimits limits, std::size_t max_kept)
-      : limits_(limits), max_kept_(max_kept) {}
+  // Compiled schemas are remembered up to so many bytes, as estimated; the least recently used go
+  // first. One that alone takes more than a quarter of that is not.
+  SchemaCompiler(schema::CompileLimits limits, std::size_t max_kept_bytes)
+      : limits_(limits), max_kept_bytes_(max_kept_bytes) {}
 
   // `subject` names the file in messages. kInvalidSchema with positions; kTooLarge. `references`
   // are the draft's with their versions resolved, `imports` what they stand for, transitively.
@@ -46,6 +47,8 @@ class SchemaCompiler {
   static absl::StatusOr<std::string> Serialized(const schema::CompiledSchema& schema,
                                                 bool ignore_extensions);
 
+  std::size_t kept_bytes() const;
+
   // The key that the stored schema has, or would have if it had been registered in its normal form.
   absl::StatusOr<std::string> KeyOf(std::string_view context, const StoredSchema& stored,
                                     const std::vector<Import>& imports, bool normalize);
@@ -60,8 +63,9 @@ class SchemaCompiler {
                                           const std::vector<schema::SourceFile>& sources) const;
 
   const schema::CompileLimits limits_;
-  const std::size_t max_kept_;
-  Mutex mutex_;
+  const std::size_t max_kept_bytes_;
+  mutable Mutex mutex_;
+  std::size_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::list<Kept> kept_ ABSL_GUARDED_BY(mutex_);
   std::map<std::pair<std::string, SchemaId>, std::list<Kept>::iterator> by_id_
       ABSL_GUARDED_BY(mutex_);

@@ -16,6 +16,7 @@
 #include "lib/rpc/server.h"
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics.h"
+#include "schema-registry/free_memory.h"
 #include "schema-registry/kafka_audit.h"
 #include "schema-registry/kafka_log.h"
 #include "schema-registry/registry.h"
@@ -83,7 +84,7 @@ class SchemaRegistry final : public process::Component {
       : runtime_(runtime),
         log_(std::move(log)),
         audit_(std::move(audit)),
-        registry_(*log_, *audit_, runtime.clock(), options),
+        registry_(*log_, *audit_, runtime.clock(), WithFreeMemory(options)),
         access_(rest.access),
         service_(registry_, access_, runtime.clock()),
         rest_(registry_, std::move(rest)),
@@ -116,6 +117,11 @@ class SchemaRegistry final : public process::Component {
   }
 
  private:
+  RegistryOptions WithFreeMemory(RegistryOptions options) {
+    options.memory_freed = [this] { free_memory_.Want(); };
+    return options;
+  }
+
   static RestHandlerOptions HandlerOptions(const RegistryOptions& options) {
     RestHandlerOptions handler;
     // A text in JSON may be twice as long, and brings its references.
@@ -128,9 +134,8 @@ class SchemaRegistry final : public process::Component {
   void StatusChanged(const absl::Status& status) {
     if (status.ok()) {
       runtime_.readiness().Met("kafka");
-      // Reading the topic takes many times the memory of what is kept of it, and the allocator
-      // would keep the rest for us.
-      malloc_trim(0);
+      // Reading the topic takes many times the memory of what is kept of it.
+      free_memory_.Want();
       return;
     }
     runtime_.readiness().NotMet("kafka", Message(status));
@@ -140,6 +145,7 @@ class SchemaRegistry final : public process::Component {
   process::Runtime& runtime_;
   const std::unique_ptr<RegistryLog> log_;
   const std::unique_ptr<KafkaAudit> audit_;
+  FreeMemory free_memory_{[] { malloc_trim(0); }, milliseconds(500)};
   Registry registry_;
   const SubjectAccess access_;
   RegistryService service_;

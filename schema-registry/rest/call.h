@@ -83,6 +83,7 @@ class Call {
   Result DeleteContext();
   Result GetClusterId();
   Result GetServerVersion();
+  Result GetDeployment();
 
  private:
   // --- parameters (call.cc)

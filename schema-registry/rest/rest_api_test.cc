@@ -370,6 +370,7 @@ TEST_F(RestTest, WhatTheServerSaysOfItself) {
   Expect("GET", "/v1/metadata/id", "",
          R"({"scope":{"path":[],"clusters":{"kafka-cluster":"fake",)"
          R"("schema-registry-cluster":"schema-registry"}},"id":""})");
+  Expect("GET", "/v1/metadata/deployment", "", R"({"attributes":[]})");
   EXPECT_THAT(Get("/v1/metadata/version")["version"].get<std::string>(),
               MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+"));
   EXPECT_EQ(Get("/openapi.json")["openapi"], "3.0.3");

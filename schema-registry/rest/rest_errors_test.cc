@@ -108,6 +108,9 @@ TEST_F(RestErrorsTest, InvalidSettings) {
   ExpectError(Send("PUT", "/config/s", R"({"compatibility":7})"), 42203, "not a text");
   ExpectError(Send("PUT", "/config", "{}"), 42203, "sets nothing");
   ExpectError(Send("PUT", "/config", R"({"normalize":"yes"})"), 422, "\"normalize\"");
+  ExpectError(Send("PUT", "/config", R"({"compatibilityPolicy":"WEIRD"})"), 422,
+              "compatibilityPolicy is STRICT or LENIENT, not 'WEIRD'");
+  EXPECT_EQ(Send("PUT", "/config", R"({"compatibilityPolicy":"LENIENT"})").status, 200);
   ExpectError(Send("PUT", "/mode", R"({"mode":"BOTH"})"), 42204, "'BOTH' is not a mode");
   ExpectError(Send("PUT", "/mode", "{}"), 42204, "no \"mode\"");
 }

@@ -80,6 +80,7 @@ const std::vector<Route>& Routes() {
 
       {"GET", {"v1", "metadata", "id"}, kRead, &Call::GetClusterId},
       {"GET", {"v1", "metadata", "version"}, kRead, &Call::GetServerVersion},
+      {"GET", {"v1", "metadata", "deployment"}, kRead, &Call::GetDeployment},
   };
   return *routes;
 }

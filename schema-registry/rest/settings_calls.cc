@@ -105,4 +105,7 @@ Call::Result Call::GetServerVersion() {
   return Dump(Json{{"version", TOCSIN_VERSION}, {"commitId", ""}});
 }
 
+// Words by which clients tell editions of Confluent's registry apart; this is none of them.
+Call::Result Call::GetDeployment() { return Dump(Json{{"attributes", Json::array()}}); }
+
 }  // namespace tocsin::registry
