@@ -153,7 +153,13 @@ absl::StatusOr<std::unique_ptr<TextSource>> GitSource(const fs::path& root,
                              "' is no revision; write git:HEAD~1, git:main or a "
                              "commit"));
   }
-  TOCSIN_RETURN_IF_ERROR(RunGit(root, {"rev-parse", "--git-dir"}).status());
+  if (const auto repository = RunGit(root, {"rev-parse", "--git-dir"}); !repository.ok()) {
+    if (!absl::IsFailedPrecondition(repository.status())) return repository.status();
+    return UsageError(Concat("git:", revision, " needs a git repository, and ", root.string(),
+                             " is in none that git can read (", Message(repository.status()),
+                             "); check against a file or folder (--against PATH), or against the "
+                             "registry (--against registry)"));
+  }
   // The commit, so that nothing moves under us, and so that no word of ours can be an option.
   auto commit = RunGit(root, {"rev-parse", "--verify", "--quiet", "--end-of-options",
                               Concat(revision, "^{commit}")});

@@ -31,8 +31,7 @@ std::unique_ptr<TextSource> FolderSource(std::filesystem::path root);
 // What the first does not have is read from the second; the list is the first one's.
 std::unique_ptr<TextSource> WithFallback(std::unique_ptr<TextSource> first,
                                          std::unique_ptr<TextSource> second);
-// The same folder at a revision. INVALID_ARGUMENT: no such revision. FAILED_PRECONDITION: no
-// repository.
+// The same folder at a revision. A usage error: no such revision, or no repository.
 absl::StatusOr<std::unique_ptr<TextSource>> GitSource(const std::filesystem::path& root,
                                                       std::string_view revision);
 

@@ -94,8 +94,9 @@ TEST_F(TextSourceTest, ARevisionIsReadAsItWas) {
 }
 
 TEST_F(TextSourceTest, BadRevisionsAreUsageErrors) {
-  EXPECT_THAT(GitSource(folder_, "HEAD").status(),
-              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("not a git repository")));
+  const absl::Status none = GitSource(folder_, "HEAD").status();
+  EXPECT_EQ(ExitCodeFor(none), kExitUsage) << none;
+  EXPECT_THAT(none, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--against PATH")));
   Git({"init", "--quiet"});
   Write("a.proto", "");
   Commit();
