@@ -336,8 +336,17 @@ void WindowOperator::ApplyToSliding(const PlannedRule& rule, const v1::HeldSampl
   const std::int64_t time = held.sample().time_us();
   const std::int64_t piece = FloorTo(time, window.pane.count());
   const std::size_t bytes = held.sample().ByteSizeLong();
+  // order: arrival. How far behind the newest an event may come, beside the window's own length.
+  std::int64_t slack = 0;
+  if (!rule.event_time()) {
+    slack = std::chrono::duration_cast<std::chrono::microseconds>(kArrivalSlack).count();
+  }
   if (KeyWindows* known =
           store_.Find(rule, JoinKey({held.group_key().begin(), held.group_key().end()}))) {
+    if (time <= Newest(*known) - size - slack) {
+      ++counts(rule).dropped["too_old"];
+      return;
+    }
     const auto pane = known->panes.find(piece);
     if (pane != known->panes.end() && pane->second.sample_bytes + bytes > kMostSampleBytes) {
       ++counts(rule).dropped["window_full"];
@@ -352,10 +361,6 @@ void WindowOperator::ApplyToSliding(const PlannedRule& rule, const v1::HeldSampl
   pane.sample_bytes += bytes;
   key->last_us = time;
   // What no later event can meet.
-  std::int64_t slack = 0;
-  if (!rule.event_time()) {
-    slack = std::chrono::duration_cast<std::chrono::microseconds>(kArrivalSlack).count();
-  }
   const std::int64_t newest = Newest(*key);
   while (key->panes.begin()->second.last_us <= newest - size - slack) {
     store_.ErasePane(*key, key->panes.begin()->first);

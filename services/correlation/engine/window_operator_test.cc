@@ -155,6 +155,17 @@ TEST_F(WindowOperatorTest, AKeyThatNothingTouchesIsForgotten) {
   EXPECT_EQ(counts_.dropped["ttl"], 1);
 }
 
+TEST_F(WindowOperatorTest, ASlidingWindowOfAnEventThatComesLateEndsAtThatEvent) {
+  Apply("type: sliding, size: 10s");
+  EXPECT_THAT(Event(seconds(1)), ElementsAre("a 1 open 1"));
+  EXPECT_THAT(Event(seconds(12)), ElementsAre("a 1 open 1"));
+  EXPECT_THAT(Event(seconds(5)), ElementsAre("a 2 open 1"));
+  EXPECT_THAT(Event(seconds(14)), ElementsAre("a 3 open 1"));
+  EXPECT_THAT(Event(std::chrono::hours(2)), ElementsAre("a 1 open 1"));
+  EXPECT_THAT(Event(seconds(15)), IsEmpty());
+  EXPECT_EQ(counts_.dropped["too_old"], 1);
+}
+
 TEST_F(WindowOperatorTest, AnAbortedBatchLeavesNothingBehind) {
   Apply("type: tumbling, size: 10s, grace: 0s", kEventTime);
   Event(seconds(1));

@@ -46,8 +46,8 @@ void CountCommitted(std::string_view stream, const Counts& counts) {
         of_rule.results);
     for (const auto& [reason, count] : of_rule.dropped) {
       Add("tocsin_correlation_dropped_total",
-          "What the caps of a window rule have dropped: events (max_keys, window_full), keys "
-          "(ttl).",
+          "What the caps of a window rule have dropped: events (max_keys, window_full, "
+          "too_old), keys (ttl).",
           {{"rule", rule}, {"reason", reason}}, count);
     }
   }
