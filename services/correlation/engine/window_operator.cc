@@ -4,19 +4,13 @@
 #include <limits>
 #include <utility>
 
-#include "google/protobuf/util/time_util.h"
-#include "lib/base/hash.h"
-#include "lib/base/text.h"
-#include "lib/base/time.h"
 #include "services/correlation/engine/keys.h"
 #include "services/correlation/engine/state_message.h"
 #include "services/correlation/engine/window.h"
-#include "tocsin/correlation/v1/aggregate.pb.h"
+#include "services/correlation/engine/window_samples.h"
 
 namespace tocsin::correlation {
 namespace {
-
-using google::protobuf::util::TimeUtil;
 
 constexpr std::int64_t kMillisecond = 1'000;
 // The events of one piece of a sliding window; what comes beyond is dropped and counted.
@@ -61,63 +55,9 @@ std::optional<Place> PlaceOf(const CompiledWindow& window, std::int64_t time_us,
   }
 }
 
-v1::SampleValue ToSample(aggregate::Value value) {
-  v1::SampleValue sample;
-  if (const auto* whole = std::get_if<std::int64_t>(&value)) sample.set_integer(*whole);
-  if (const auto* whole = std::get_if<std::uint64_t>(&value)) sample.set_unsigned_integer(*whole);
-  if (const auto* number = std::get_if<double>(&value)) sample.set_number(*number);
-  if (auto* text = std::get_if<std::string>(&value)) sample.set_text(std::move(*text));
-  return sample;
-}
-
-aggregate::Value FromSample(const v1::SampleValue& sample) {
-  switch (sample.value_case()) {
-    case v1::SampleValue::kInteger:
-      return sample.integer();
-    case v1::SampleValue::kUnsignedInteger:
-      return sample.unsigned_integer();
-    case v1::SampleValue::kNumber:
-      return sample.number();
-    case v1::SampleValue::kText:
-      return sample.text();
-    default:
-      return {};
-  }
-}
-
-std::vector<aggregate::Accumulator> Empty(const CompiledWindow& window) {
-  std::vector<aggregate::Accumulator> accumulators;
-  accumulators.reserve(window.aggregates.size());
-  for (const CompiledAggregate& aggregate : window.aggregates) {
-    accumulators.emplace_back(aggregate.spec);
-  }
-  return accumulators;
-}
-
-void AddSample(const v1::WindowSample& sample, std::vector<aggregate::Accumulator>& accumulators) {
-  for (std::size_t i = 0; i < accumulators.size(); ++i) {
-    const int at = static_cast<int>(i);
-    accumulators[i].Add(at < sample.values_size() ? FromSample(sample.values(at))
-                                                  : aggregate::Value());
-  }
-}
-
-void MergeInto(const Pane& from, std::vector<aggregate::Accumulator>& accumulators) {
-  for (std::size_t i = 0; i < accumulators.size(); ++i) accumulators[i].Merge(from.accumulators[i]);
-}
-
-void AddTo(Pane& pane, const v1::WindowSample& sample) {
-  const std::int64_t time = sample.time_us();
-  pane.first_us = pane.events == 0 ? time : std::min(pane.first_us, time);
-  pane.last_us = pane.events == 0 ? time : std::max(pane.last_us, time);
-  ++pane.events;
-  pane.dirty = true;
-  AddSample(sample, pane.accumulators);
-}
-
 Pane& PaneAt(const CompiledWindow& window, KeyWindows& key, std::int64_t start_us) {
   Pane& pane = key.panes[start_us];
-  if (pane.accumulators.empty()) pane.accumulators = Empty(window);
+  if (pane.accumulators.empty()) pane.accumulators = EmptyAccumulators(window);
   return pane;
 }
 
@@ -304,7 +244,7 @@ void WindowOperator::ApplyToSession(const PlannedRule& rule, const v1::HeldSampl
   key = KeyFor(rule, held);
   if (key == nullptr) return;
   Pane session;
-  session.accumulators = Empty(window);
+  session.accumulators = EmptyAccumulators(window);
   for (const std::int64_t start : met) {
     const Pane& part = key->panes.at(start);
     session.first_us = session.events == 0 ? part.first_us : session.first_us;
@@ -488,122 +428,6 @@ bool WindowOperator::Expire(const PlannedRule& rule, std::int64_t timestamp_us) 
     store_.Erase(rule, *key);
   }
   return due.size() < kAtOnce;
-}
-
-// --- telling ---
-
-void WindowOperator::EmitChanged(const PlannedRule& rule, KeyWindows& key) {
-  if (rule.rule->window()->type == WindowType::kSliding) {
-    EmitSliding(rule, key);
-    return;
-  }
-  std::vector<std::int64_t> changed;
-  for (const auto& [start, told] : key.told) {
-    if (told.changed) changed.push_back(start);
-  }
-  for (const std::int64_t start : changed) Emit(rule, key, start, false);
-}
-
-void WindowOperator::Emit(const PlannedRule& rule, KeyWindows& key, std::int64_t start_us,
-                          bool final) {
-  const CompiledWindow& window = *rule.rule->window();
-  std::vector<aggregate::Accumulator> sum = Empty(window);
-  std::int64_t events = 0;
-  std::int64_t end = start_us + window.size.count();
-  Duration length = window.size;
-  if (window.type == WindowType::kSession) {
-    const Pane& session = key.panes.at(start_us);
-    MergeInto(session, sum);
-    events = session.events;
-    end = session.last_us;
-    length = Duration(end - start_us);
-  } else {
-    for (auto pane = key.panes.lower_bound(start_us); pane != key.panes.end() && pane->first < end;
-         ++pane) {
-      MergeInto(pane->second, sum);
-      events += pane->second.events;
-    }
-  }
-  const auto told = key.told.find(start_us);
-  const std::int32_t revision = told == key.told.end() ? 1 : told->second.revision + 1;
-  if (final) {
-    if (told != key.told.end()) key.told.erase(told);
-  } else {
-    key.told[start_us] = {revision, false};
-  }
-  if (events == 0) return;
-  Write(rule, key, start_us, end, events, revision, final, sum, length);
-}
-
-void WindowOperator::EmitSliding(const PlannedRule& rule, KeyWindows& key) {
-  if (key.told.empty() || !key.told.begin()->second.changed) return;
-  const CompiledWindow& window = *rule.rule->window();
-  const std::int64_t end = key.last_us;
-  const std::int64_t start = end - window.size.count();
-  std::vector<aggregate::Accumulator> sum = Empty(window);
-  std::int64_t events = 0;
-  for (const auto& [piece, pane] : key.panes) {
-    if (pane.last_us <= start || pane.first_us > end) continue;
-    if (pane.first_us > start && pane.last_us <= end) {
-      MergeInto(pane, sum);
-      events += pane.events;
-      continue;
-    }
-    for (const v1::WindowSample& sample : pane.samples) {
-      if (sample.time_us() <= start || sample.time_us() > end) continue;
-      AddSample(sample, sum);
-      ++events;
-    }
-  }
-  Told& told = key.told.begin()->second;
-  told.changed = false;
-  Write(rule, key, start, end, events, ++told.revision, false, sum, window.size);
-}
-
-void WindowOperator::Withdraw(const PlannedRule& rule, KeyWindows& key, std::int64_t start_us,
-                              std::int64_t last_us) {
-  const auto told = key.told.find(start_us);
-  if (told == key.told.end()) return;
-  const std::int32_t revision = told->second.revision;
-  key.told.erase(told);
-  if (revision == 0) return;
-  Write(rule, key, start_us, last_us, 0, revision + 1, true, {}, Duration(0));
-}
-
-void WindowOperator::Write(const PlannedRule& rule, const KeyWindows& key, std::int64_t start_us,
-                           std::int64_t end_us, std::int64_t events, std::int32_t revision,
-                           bool final, const std::vector<aggregate::Accumulator>& accumulators,
-                           Duration length) {
-  const tocsin::rule::v1::Rule& spec = rule.rule->spec();
-  const auto bounded = [](std::int64_t us) {
-    return std::clamp(us, Micros(kFirstTime), Micros(kLastTime));
-  };
-  v1::WindowResult result;
-  result.set_rule_id(spec.id());
-  result.set_rule_version(rule.version);
-  result.set_stream(spec.stream());
-  for (const std::string& part : key.group_key) result.add_group_key(part);
-  *result.mutable_window_start() = TimeUtil::MicrosecondsToTimestamp(bounded(start_us));
-  *result.mutable_window_end() = TimeUtil::MicrosecondsToTimestamp(bounded(end_us));
-  for (std::size_t i = 0; i < accumulators.size(); ++i) {
-    v1::AggregateValue& value = *result.add_aggregates();
-    value.set_name(rule.rule->window()->aggregates[i].name);
-    accumulators[i].Result(length, value);
-  }
-  result.set_final(final);
-  result.set_revision(revision);
-  result.set_events(events);
-
-  std::vector<std::string> parts = {spec.id()};
-  parts.insert(parts.end(), key.group_key.begin(), key.group_key.end());
-  parts.push_back(FormatTime(FromMicros(bounded(start_us))));
-  const std::string version = std::to_string(rule.version);
-  const std::string start = std::to_string(start_us);
-  const std::string told = std::to_string(revision);
-  const std::string_view identity[] = {"window", spec.id(), version, key.joined, start, told};
-  ++counts(rule).results;
-  outputs_.WriteAggregate(result, JoinKey(parts), StableId(identity), spec.severity(),
-                          key.traceparent);
 }
 
 }  // namespace tocsin::correlation
