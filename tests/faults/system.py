@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,18 @@ sys.path.insert(0, str(ROOT / "tests" / "compat" / "registry"))
 from running import AUDIENCE, ISSUER, Connection, Credentials, broker, wait_for  # noqa: E402
 
 DAY_MS = 86_400_000
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "tocsin"
 COMPACTED = {"cleanup.policy": "compact", "compression.type": "lz4"}
 DELETED = {"cleanup.policy": "delete", "compression.type": "lz4", "retention.ms": str(30 * DAY_MS)}
+
+
+def grpcurl():
+    """That of ./dev, or this machine's own."""
+    folders = [str(folder) for folder in sorted(CACHE.glob("grpcurl-*")) if folder.is_dir()]
+    found = shutil.which("grpcurl", path=os.pathsep.join([*folders, os.environ.get("PATH", "")]))
+    if found is None:
+        raise AssertionError("grpcurl is missing: ./dev test, ./dev faults and ./dev bench install it")
+    return found
 
 
 class Process:
@@ -215,7 +226,7 @@ class System:
 
     def apply_rule(self, process, file):
         """Returns once every later event is judged by it."""
-        call = ["grpcurl", "-cacert", self.credentials.certificate, "-cert", self.credentials.certificate, "-key",
+        call = [grpcurl(), "-cacert", self.credentials.certificate, "-cert", self.credentials.certificate, "-key",
                 self.credentials.certificate_key, "-H", f"authorization: Bearer {self.token}",
                 "-import-path", ROOT / "proto", "-proto", "tocsin/correlation/v1/rules.proto", "-max-time", "60",
                 "-d", "@", process.grpc, "tocsin.correlation.v1.RuleService/ApplyRule"]
