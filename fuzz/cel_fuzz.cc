@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "lib/base/status.h"
 #include "lib/cel/cel.h"
@@ -29,5 +31,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto first = (*program)->EvaluateBool(message);
   const auto again = (*program)->EvaluateBool(message);
   if (first.ok() != again.ok() || (first.ok() && *first != *again)) std::abort();
+  // Over the bytes it is the same.
+  const auto projection =
+      tocsin::schema::WireProjection::Compile(message.GetDescriptor(), (*program)->paths());
+  tocsin::schema::ProjectedMessage projected(projection, message);
+  const std::string bytes = message.SerializeAsString();
+  if (!projected.Read(bytes)) std::abort();
+  std::vector<std::uint32_t> slots;
+  for (const auto& path : (*program)->paths()) {
+    slots.push_back(static_cast<std::uint32_t>(projection->SlotOf(path)));
+  }
+  const auto over_slots =
+      (*program)->EvaluateBool(tocsin::schema::FieldView(projected, slots.data()));
+  if (first.ok() != over_slots.ok() || (first.ok() && *first != *over_slots)) std::abort();
   return 0;
 }

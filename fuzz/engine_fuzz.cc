@@ -198,8 +198,10 @@ class Script {
 
   void Run(std::vector<DueSilence> silences) {
     TaskInput input;
+    tocsin::kafka::HeaderMemory headers;
+    std::deque<tocsin::kafka::RecordView> views;
     for (const Record& record : records_) {
-      input.records.push_back(&record);
+      input.records.push_back(&views.emplace_back(tocsin::kafka::AsView(record, headers)));
       input.next_offsets[record.topic] = record.offset + 1;
     }
     input.silences = std::move(silences);

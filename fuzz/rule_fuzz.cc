@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "lib/base/status.h"
 #include "services/correlation/rules/compiled_rule.h"
@@ -25,5 +27,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (*rule)->Matches(message);
   (*rule)->GroupKey(message);
   (*rule)->Value(message);
+  const auto projection =
+      tocsin::schema::WireProjection::Compile(message.GetDescriptor(), (*rule)->paths());
+  tocsin::schema::ProjectedMessage projected(projection, message);
+  const std::string bytes = message.SerializeAsString();
+  if (!projected.Read(bytes)) std::abort();
+  std::vector<std::uint32_t> slots;
+  for (const auto& path : (*rule)->paths()) {
+    slots.push_back(static_cast<std::uint32_t>(projection->SlotOf(path)));
+  }
+  const tocsin::schema::FieldView fields(projected, slots.data());
+  std::string joined;
+  if ((*rule)->Matches(fields) != (*rule)->Matches(message)) std::abort();
+  if ((*rule)->JoinedGroupKey(fields, joined) != (*rule)->GroupKey(message).has_value()) {
+    std::abort();
+  }
   return 0;
 }

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 
+import in_process as in_process_of
 import latency as latency_of
 import oracle
 import recovery as recovery_of
@@ -152,7 +153,12 @@ def recovery(options):
     return result
 
 
-PARTS = {"w1": w1, "latency": latency, "recovery": recovery}
+def in_process(options):
+    """The engine alone on one pinned core, from wire bytes."""
+    return in_process_of.measure(options.events, options.rounds)
+
+
+PARTS = {"in_process": in_process, "w1": w1, "latency": latency, "recovery": recovery}
 
 
 def measure(options, result):

@@ -100,7 +100,12 @@ class Bench {
   void Measure(std::vector<kafka::Record> records, std::vector<DueSilence> silences) {
     for (bool more = true; more || !records.empty();) {
       TaskInput input;
-      for (const kafka::Record& record : records) input.records.push_back(&record);
+      kafka::HeaderMemory headers;
+      std::vector<kafka::RecordView> views;
+      views.reserve(records.size());
+      for (const kafka::Record& record : records) {
+        input.records.push_back(&views.emplace_back(kafka::AsView(record, headers)));
+      }
       input.silences = std::exchange(silences, {});
       Overlay overlay(state_);
       const std::clock_t before = std::clock();

@@ -18,4 +18,18 @@ std::int32_t PartitionForKey(std::string_view key, std::int32_t partition_count)
 // in lower-case hex: 32 characters that differ when any part or the division into parts differs.
 std::string StableId(std::span<const std::string_view> parts);
 
+// SipHash-2-4 with 128 bits (Aumasson and Bernstein): without the key nobody can choose texts that
+// collide.
+struct SipKey {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  friend bool operator==(const SipKey&, const SipKey&) = default;
+};
+struct Hash128 {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  friend bool operator==(const Hash128&, const Hash128&) = default;
+};
+Hash128 SipHash128(const SipKey& key, std::string_view bytes);
+
 }  // namespace tocsin

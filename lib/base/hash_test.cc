@@ -26,6 +26,16 @@ TEST(StableIdTest, DependsOnTheDivisionIntoParts) {
   EXPECT_EQ(StableId(split), StableId(split));
 }
 
+// Vectors of the reference implementation: the key 00 01 … 0f over the bytes 00 01 ….
+TEST(SipHashTest, AgreesWithTheReference) {
+  const SipKey key{0x0706050403020100U, 0x0f0e0d0c0b0a0908U};
+  EXPECT_EQ(SipHash128(key, ""), (Hash128{0xe6a825ba047f81a3U, 0x930255c71472f66dU}));
+  EXPECT_EQ(SipHash128(key, std::string_view("\0", 1)),
+            (Hash128{0x44af996bd8c187daU, 0x45fc229b11597634U}));
+  EXPECT_NE(SipHash128(key, "12345678"), SipHash128(key, "12345679"));
+  EXPECT_NE(SipHash128(key, "12345678"), SipHash128({}, "12345678"));
+}
+
 TEST(HexTest, RoundTripAndRefusals) {
   EXPECT_EQ(HexEncode(std::string_view("\x00\xff", 2)), "00ff");
   EXPECT_THAT(HexDecode("00fF"), IsOkAndHolds(std::string("\x00\xff", 2)));

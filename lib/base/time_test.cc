@@ -28,6 +28,23 @@ TEST(TimeTest, RefusesWhatIsNotRfc3339) {
   }
 }
 
+// The usual form is read by itself; whatever else RFC 3339 allows must mean the same.
+TEST(TimeTest, FormsOfOneTime) {
+  const WallTime time = *ParseTime("2016-02-29T23:59:59.123456Z");
+  for (const char* text : {"2016-02-29T23:59:59.1234569Z", "2016-02-29T23:59:59.123456999Z",
+                           "2016-02-29t23:59:59.123456z", "2016-02-29T23:59:59.123456+00:00",
+                           "2016-03-01T01:29:59.123456+01:30"}) {
+    EXPECT_EQ(*ParseTime(text), time) << text;
+  }
+  EXPECT_EQ(*ParseTime("1969-12-31T23:59:59.9999999Z"), WallTime(std::chrono::microseconds(-1)));
+  EXPECT_EQ(*ParseTime("2016-12-31T23:59:60Z"), *ParseTime("2017-01-01T00:00:00Z"));
+  for (const char* text : {"2015-02-29T00:00:00Z", "2016-01-15T24:00:01Z", "2016-01-15T00:60:00Z",
+                           "2016-01-15T00:00:00.Z", "2016-01-15T00:00:0 Z", "2016-00-15T00:00:00Z",
+                           "2016-01-15T00:00:00.12x4Z", "2016-01-15T00:00:00,5Z"}) {
+    EXPECT_FALSE(ParseTime(text).ok()) << text;
+  }
+}
+
 TEST(DurationTest, ReadsOneNumberAndOneUnit) {
   EXPECT_THAT(ParseDuration("90m"), IsOkAndHolds(std::chrono::minutes(90)));
   EXPECT_THAT(ParseDuration("0s"), IsOkAndHolds(std::chrono::seconds(0)));

@@ -67,7 +67,28 @@ class CompiledProgram final : public Program {
                                     ", not for this ", message.GetDescriptor()->full_name()));
     }
     Scratch scratch;
-    const Value result = Run(code_, ReflectionReader(), HandleOf(message), scratch);
+    return Answer(Run(code_, ReflectionReader(), HandleOf(message), scratch));
+  }
+
+  const std::vector<schema::FieldPath>& paths() const override { return code_.paths; }
+
+  absl::StatusOr<bool> EvaluateBool(const schema::FieldView& fields) const override {
+    if (code_.slot_instructions.empty()) return EvaluateBool(fields.message());
+    Scratch scratch;
+    const Instruction& first = code_.slot_instructions.front();
+    if (code_.slot_instructions.size() == 1 && first.code == OpCode::kCompareSlot) {
+      // The commonest condition needs no stack.
+      const SlotComparison& comparison = code_.comparisons[first.operand];
+      return Answer(Compare(comparison, code_.reads[comparison.read], fields[comparison.read],
+                            scratch, first.offset));
+    }
+    return Answer(Run(code_, fields, scratch));
+  }
+
+  const std::string& text() const override { return text_; }
+
+ private:
+  absl::StatusOr<bool> Answer(const Value& result) const {
     if (result.kind == Value::Kind::kBool) return result.boolean;
     if (result.IsError()) {
       return InvalidArgument(Concat(
@@ -76,9 +97,6 @@ class CompiledProgram final : public Program {
     return Internal("the expression gave no bool");
   }
 
-  const std::string& text() const override { return text_; }
-
- private:
   std::string text_;
   const google::protobuf::Descriptor* descriptor_;
   Code code_;
@@ -110,6 +128,7 @@ absl::StatusOr<std::unique_ptr<Program>> Compile(std::string_view expression,
   if (!Generate(ast, meanings, code, mistake)) {
     return Refuse(expression, mistake, error);
   }
+  UseSlots(code);
   return std::make_unique<CompiledProgram>(std::string(expression), descriptor, std::move(code));
 }
 

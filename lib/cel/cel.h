@@ -17,9 +17,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/schema/wire_projection.h"
 
 namespace google::protobuf {
 class Descriptor;
@@ -56,6 +58,12 @@ class Program {
   // was not compiled to give a bool. Trying the same message again does not help. Time is bounded
   // by the expression's size times the message's.
   virtual absl::StatusOr<bool> EvaluateBool(const google::protobuf::Message& message) const = 0;
+
+  // The fields that it reads, for a projection that gives them in this order: then a message need
+  // not be built. Expressions that look into lists or maps read the whole message and have none.
+  virtual const std::vector<schema::FieldPath>& paths() const = 0;
+  // The same over a view of paths(), of a message of the type compiled for.
+  virtual absl::StatusOr<bool> EvaluateBool(const schema::FieldView& fields) const = 0;
 
   // The expression as it was given.
   virtual const std::string& text() const = 0;

@@ -79,7 +79,25 @@ class CelTest : public ::testing::Test {
   std::string Evaluate(std::string_view expression, const google::protobuf::Message& message) {
     const auto program = Compile(expression, type_);
     if (!program.ok()) return Concat("refused: ", Message(program.status()));
-    const auto result = (*program)->EvaluateBool(message);
+    const std::string answer = Text((*program)->EvaluateBool(message));
+    // Over the message's bytes it is the same.
+    const auto projection =
+        schema::WireProjection::Compile(message.GetDescriptor(), (*program)->paths());
+    schema::ProjectedMessage projected(projection, message);
+    const std::string bytes = message.SerializeAsString();
+    EXPECT_TRUE(projected.Read(bytes));
+    std::vector<std::uint32_t> slots;
+    for (const schema::FieldPath& path : (*program)->paths()) {
+      slots.push_back(static_cast<std::uint32_t>(projection->SlotOf(path)));
+    }
+    const schema::FieldView fields(projected, slots.data());
+    if (message.GetDescriptor() == type_) {
+      EXPECT_EQ(Text((*program)->EvaluateBool(fields)), answer) << expression;
+    }
+    return answer;
+  }
+
+  static std::string Text(const absl::StatusOr<bool>& result) {
     if (!result.ok()) return Split(Message(result.status()), '\n').front();
     return *result ? "true" : "false";
   }
@@ -90,6 +108,34 @@ class CelTest : public ::testing::Test {
   std::unique_ptr<google::protobuf::Message> order_;
   std::unique_ptr<google::protobuf::Message> empty_;
 };
+
+TEST_F(CelTest, SingleValuesAreReadWithoutAMessage) {
+  const auto reads = [&](std::string_view expression) {
+    const auto program = Compile(expression, type_).value();
+    std::vector<std::string> names;
+    for (const schema::FieldPath& path : program->paths()) {
+      std::string name;
+      for (const auto* step : path) name += Concat(name.empty() ? "" : ".", step->name());
+      names.push_back(name);
+    }
+    return names;
+  };
+  EXPECT_THAT(reads("count > 2 && (place.near.street == 'x' || has(maybe)) && count < 9"),
+              ::testing::ElementsAre("count", "place.near.street", "maybe"));
+  EXPECT_THAT(reads("made > timestamp('2016-01-01T00:00:00Z')"),
+              ::testing::ElementsAre("made.seconds", "made.nanos"));
+  EXPECT_THAT(reads("count > 2 && 'red' in tags"), ::testing::IsEmpty());
+  EXPECT_THAT(reads("(paid ? place : place.near).street == 'x'"), ::testing::IsEmpty());
+}
+
+TEST_F(CelTest, AComparisonBehindAChoiceComparesBoth) {
+  for (const char* expression :
+       {"(paid ? count : maybe) == 3", "(!paid ? maybe : count) == 3", "(paid ? 3 : count) == 3",
+        "(count == 3 ? paid : !paid) == true"}) {
+    EXPECT_EQ(Evaluate(expression, *order_), "true") << expression;
+  }
+  EXPECT_EQ(Evaluate("(paid ? maybe : count) == 3", *order_), "false");
+}
 
 TEST_F(CelTest, Evaluates) {
   struct Case {

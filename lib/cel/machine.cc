@@ -23,11 +23,12 @@ Value At(Value value, std::uint32_t offset) {
   return value;
 }
 
-}  // namespace
-
-Value Run(const Code& code, const MessageReader& reader, MessageHandle root, Scratch& scratch) {
+// `fields` where the instructions read slots.
+Value Execute(const Code& code, const std::vector<Instruction>& instructions,
+              const MessageReader& reader, MessageHandle root, const schema::FieldView* fields,
+              Scratch& scratch) {
   // Most expressions need a handful of places; only large ones pay for an allocation.
-  constexpr std::size_t kInline = 32;
+  constexpr std::size_t kInline = 8;
   std::array<Value, kInline> small;
   std::vector<Value> large;
   if (code.stack > kInline) large.resize(code.stack);
@@ -35,8 +36,8 @@ Value Run(const Code& code, const MessageReader& reader, MessageHandle root, Scr
   std::size_t height = 0;
   std::size_t next = 0;
   // Every jump goes forward, so this ends.
-  while (next < code.instructions.size()) {
-    const Instruction& step = code.instructions[next++];
+  while (next < instructions.size()) {
+    const Instruction& step = instructions[next++];
     Value* const top = height > 0 ? stack + height - 1 : stack;
     switch (step.code) {
       case OpCode::kConstant:
@@ -141,9 +142,39 @@ Value Run(const Code& code, const MessageReader& reader, MessageHandle root, Scr
         --height;
         if (top->IsFalse()) next = step.operand;
         break;
+      case OpCode::kReadSlot:
+        stack[height++] = ReadSlot(code.reads[step.operand], (*fields)[step.operand]);
+        break;
+      case OpCode::kReadSlotTime: {
+        const bool timestamp = code.reads[step.operand].kind == Value::Kind::kTimestamp;
+        stack[height++] = At(TimeValue(timestamp, (*fields)[step.operand].integer,
+                                       (*fields)[step.operand + 1].integer),
+                             step.offset);
+        break;
+      }
+      case OpCode::kHasSlot:
+        stack[height++] = Value::Bool(HasSlot(code.reads[step.operand], (*fields)[step.operand]));
+        break;
+      case OpCode::kCompareSlot: {
+        const SlotComparison& comparison = code.comparisons[step.operand];
+        stack[height++] = Compare(comparison, code.reads[comparison.read],
+                                  (*fields)[comparison.read], scratch, step.offset);
+        break;
+      }
     }
   }
   return height == 0 ? Value::Error("the program is empty", 0) : stack[0];
+}
+
+}  // namespace
+
+Value Run(const Code& code, const MessageReader& reader, MessageHandle root, Scratch& scratch) {
+  return Execute(code, code.instructions, reader, root, nullptr, scratch);
+}
+
+Value Run(const Code& code, const schema::FieldView& fields, Scratch& scratch) {
+  // No instruction over slots makes a value that a reader would have to look into.
+  return Execute(code, code.slot_instructions, ReflectionReader(), {}, &fields, scratch);
 }
 
 }  // namespace tocsin::cel

@@ -37,25 +37,8 @@ Value MessageValue(const Message& message) {
     return Value::Message(HandleOf(message));
   }
   const Reflection& reflection = *message.GetReflection();
-  std::int64_t seconds = reflection.GetInt64(message, type.FindFieldByNumber(1));
-  std::int64_t nanos = reflection.GetInt32(message, type.FindFieldByNumber(2));
-  if (timestamp) {
-    // 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z, as the type promises.
-    if (seconds < -62'135'596'800 || seconds > 253'402'300'799 || nanos < 0 ||
-        nanos > 999'999'999) {
-      return Value::Error("the timestamp is not valid", 0);
-    }
-    return Value::Time(Value::Kind::kTimestamp, seconds, nanos);
-  }
-  if (seconds < -315'576'000'000 || seconds > 315'576'000'000 || nanos < -999'999'999 ||
-      nanos > 999'999'999) {
-    return Value::Error("the duration is not valid", 0);
-  }
-  if (nanos < 0) {
-    --seconds;
-    nanos += 1'000'000'000;
-  }
-  return Value::Time(Value::Kind::kDuration, seconds, nanos);
+  return TimeValue(timestamp, reflection.GetInt64(message, type.FindFieldByNumber(1)),
+                   reflection.GetInt32(message, type.FindFieldByNumber(2)));
 }
 
 class Reflective final : public MessageReader {
@@ -184,12 +167,14 @@ class Reflective final : public MessageReader {
 
 const std::string* Scratch::Keep(std::string text) {
   bytes_ += text.size();
-  return bytes_ > kMaxMadeBytes ? nullptr : &texts_.emplace_back(std::move(text));
+  if (bytes_ > kMaxMadeBytes) return nullptr;
+  return texts_.emplace_back(std::make_unique<std::string>(std::move(text))).get();
 }
 
 const std::vector<Value>* Scratch::Keep(std::vector<Value> elements) {
   elements_ += elements.size();
-  return elements_ > kMaxMadeElements ? nullptr : &lists_.emplace_back(std::move(elements));
+  if (elements_ > kMaxMadeElements) return nullptr;
+  return lists_.emplace_back(std::make_unique<std::vector<Value>>(std::move(elements))).get();
 }
 
 const MessageReader& ReflectionReader() {
@@ -198,5 +183,25 @@ const MessageReader& ReflectionReader() {
 }
 
 MessageHandle HandleOf(const Message& message) { return {&message}; }
+
+Value TimeValue(bool timestamp, std::int64_t seconds, std::int64_t nanos) {
+  if (timestamp) {
+    // 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z, as the type promises.
+    if (seconds < -62'135'596'800 || seconds > 253'402'300'799 || nanos < 0 ||
+        nanos > 999'999'999) {
+      return Value::Error("the timestamp is not valid", 0);
+    }
+    return Value::Time(Value::Kind::kTimestamp, seconds, nanos);
+  }
+  if (seconds < -315'576'000'000 || seconds > 315'576'000'000 || nanos < -999'999'999 ||
+      nanos > 999'999'999) {
+    return Value::Error("the duration is not valid", 0);
+  }
+  if (nanos < 0) {
+    --seconds;
+    nanos += 1'000'000'000;
+  }
+  return Value::Time(Value::Kind::kDuration, seconds, nanos);
+}
 
 }  // namespace tocsin::cel

@@ -39,4 +39,7 @@ class MessageReader {
 const MessageReader& ReflectionReader();
 MessageHandle HandleOf(const google::protobuf::Message& message);
 
+// A google.protobuf.Timestamp (else Duration) of these parts; an error where it is out of range.
+Value TimeValue(bool timestamp, std::int64_t seconds, std::int64_t nanos);
+
 }  // namespace tocsin::cel

@@ -16,6 +16,7 @@
 #include "lib/cel/checker.h"
 #include "lib/cel/message_reader.h"
 #include "lib/cel/value.h"
+#include "lib/schema/wire_projection.h"
 
 namespace re2 {
 class RE2;
@@ -51,6 +52,11 @@ enum class OpCode : std::uint8_t {
   kJumpIfError,  // keeps the top
   // Pops a bool.
   kPopJumpIfFalse,
+  // Over the slots of a projection only (slots.cc). Push.
+  kReadSlot,      // reads[operand]
+  kReadSlotTime,  // a timestamp or duration: its seconds reads[operand], its nanos the one behind
+  kHasSlot,       // reads[operand]
+  kCompareSlot,   // comparisons[operand]
 };
 
 struct Instruction {
@@ -60,8 +66,28 @@ struct Instruction {
   std::uint32_t offset = 0;
 };
 
+// How a slot becomes a value.
+struct SlotRead {
+  Value::Kind kind = Value::Kind::kNull;
+  // Presence is tracked: has() asks for it, else whether the value is its type's zero.
+  bool presence = false;
+};
+
+// A single value against a constant of its type: most conditions are such.
+struct SlotComparison {
+  std::uint32_t read = 0;
+  Operation op{};
+  Value constant;
+};
+
 struct Code {
   std::vector<Instruction> instructions;
+  // The same over slots; empty where that cannot be.
+  std::vector<Instruction> slot_instructions;
+  std::vector<schema::FieldPath> paths;
+  // For each path.
+  std::vector<SlotRead> reads;
+  std::vector<SlotComparison> comparisons;
   std::vector<Value> constants;
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   std::vector<std::unique_ptr<re2::RE2>> patterns;
@@ -79,8 +105,19 @@ struct Code {
 // Turns the checked tree into code. False: `mistake` says why (a regular expression that is none).
 bool Generate(const Ast& ast, const std::vector<Meaning>& meanings, Code& code, Mistake& mistake);
 
+// Writes `slot_instructions` where the program reads single values alone (slots.cc).
+void UseSlots(Code& code);
+
 // The result, kError when the evaluation fails. Views in it are good as long as `scratch`.
 Value Run(const Code& code, const MessageReader& reader, MessageHandle root, Scratch& scratch);
+// The same by `slot_instructions`.
+Value Run(const Code& code, const schema::FieldView& fields, Scratch& scratch);
+
+// For the machine (slots.cc).
+Value ReadSlot(const SlotRead& read, const schema::Slot& slot);
+bool HasSlot(const SlotRead& read, const schema::Slot& slot);
+Value Compare(const SlotComparison& comparison, const SlotRead& read, const schema::Slot& slot,
+              Scratch& scratch, std::uint32_t offset);
 
 // The operations on values, for the machine and its tests (operations.cc).
 Value Apply(Operation op, const Value& left, const Value& right, const MessageReader& reader,

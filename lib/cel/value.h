@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -149,8 +149,9 @@ class Scratch {
   const std::vector<Value>* Keep(std::vector<Value> elements);
 
  private:
-  std::deque<std::string> texts_;
-  std::deque<std::vector<Value>> lists_;
+  // Most evaluations make nothing, and then pay nothing.
+  std::vector<std::unique_ptr<std::string>> texts_;
+  std::vector<std::unique_ptr<std::vector<Value>>> lists_;
   std::size_t bytes_ = 0;
   std::size_t elements_ = 0;
 };

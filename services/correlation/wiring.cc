@@ -2,7 +2,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <cstdint>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <thread>
@@ -199,6 +201,9 @@ class CorrelationProcess final : public process::Component {
     options.task.incident_schema = schema(*incidents_);
     options.task.aggregate_schema = schema(*aggregates_);
     options.task.source = kSource;
+    std::random_device random;
+    const auto word = [&random] { return std::uint64_t{random()} << 32 | random(); };
+    options.task.identity_key = {word(), word()};
     WorkerIo io;
     io.rules = &keeper_;
     io.clock = &runtime_.clock();

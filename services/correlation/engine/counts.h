@@ -23,6 +23,7 @@ struct RuleCounts {
   // Window rules: results written; and by reason what their caps have dropped of what was taken.
   std::int64_t results = 0;
   std::map<std::string, std::int64_t> dropped;
+  friend bool operator==(const RuleCounts&, const RuleCounts&) = default;
 };
 
 struct Counts {

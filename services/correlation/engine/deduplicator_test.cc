@@ -1,6 +1,13 @@
 #include "services/correlation/engine/deduplicator.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "services/correlation/engine/keys.h"
 
@@ -13,16 +20,33 @@ WallTime At(int hour) { return WallTime(hours(24 * 365) + hours(hour)); }
 
 class DeduplicatorTest : public ::testing::Test {
  protected:
-  // One batch, committed.
+  // One batch, committed, of a task that has just begun.
   bool Admit(std::string_view id, WallTime timestamp) {
+    Deduplicator deduplicator(options_);
+    return AdmitBatch(deduplicator, {id}, timestamp).front();
+  }
+  std::vector<bool> AdmitBatch(Deduplicator& deduplicator, const std::vector<std::string_view>& ids,
+                               WallTime timestamp) {
     Overlay overlay(state_);
-    Deduplicator deduplicator(overlay, options_);
-    deduplicator.ObserveTimestamp(timestamp);
-    const bool admitted = deduplicator.Admit("source", id, timestamp);
-    deduplicator.Expire(1);
+    deduplicator.Begin(overlay);
+    std::vector<bool> admitted;
+    for (const std::string_view id : ids) {
+      deduplicator.ObserveTimestamp(timestamp);
+      admitted.push_back(AdmitOne(deduplicator, "source", id, timestamp));
+    }
+    deduplicator.Expire(ids.size());
     deduplicator.Store();
     state_.Apply(overlay.changes());
     return admitted;
+  }
+  static bool AdmitOne(Deduplicator& deduplicator, std::string_view source, std::string_view id,
+                       WallTime timestamp) {
+    return deduplicator.Admit(deduplicator.Identify(source, id), source, id, timestamp);
+  }
+  std::size_t Chunks() const {
+    std::size_t chunks = 0;
+    for (const auto& [key, value] : state_.entries()) chunks += key.front() == 'e' ? 1 : 0;
+    return chunks;
   }
 
   MemoryState state_;
@@ -37,32 +61,87 @@ TEST_F(DeduplicatorTest, AnIdentityIsAdmittedOnce) {
 
 TEST_F(DeduplicatorTest, SourceAndIdTogetherAreTheIdentity) {
   Overlay overlay(state_);
-  Deduplicator deduplicator(overlay, options_);
-  EXPECT_TRUE(deduplicator.Admit("ab", "c", At(0)));
-  EXPECT_TRUE(deduplicator.Admit("a", "bc", At(0)));
-  EXPECT_FALSE(deduplicator.Admit("ab", "c", At(0)));
+  Deduplicator deduplicator(options_);
+  deduplicator.Begin(overlay);
+  EXPECT_TRUE(AdmitOne(deduplicator, "ab", "c", At(0)));
+  EXPECT_TRUE(AdmitOne(deduplicator, "a", "bc", At(0)));
+  EXPECT_FALSE(AdmitOne(deduplicator, "ab", "c", At(0)));
+  const std::string longest(1'000, 'x');
+  EXPECT_TRUE(AdmitOne(deduplicator, longest, "1", At(0)));
+  EXPECT_TRUE(AdmitOne(deduplicator, longest, "2", At(0)));
+  EXPECT_FALSE(AdmitOne(deduplicator, longest, "1", At(0)));
 }
 
 TEST_F(DeduplicatorTest, WhatIsTooOldIsForgottenWithItsKeys) {
   options_.identity_age = hours(24);
   EXPECT_TRUE(Admit("a", At(0)));
   EXPECT_FALSE(Admit("a", At(24)));
-  EXPECT_TRUE(Admit("b", At(25)));
-  // One identity in two keys, and the log.
-  EXPECT_EQ(state_.entries().size(), 3U);
+  Deduplicator idle(options_);
+  AdmitBatch(idle, {"a"}, At(25));
+  // The log alone.
+  EXPECT_EQ(state_.entries().size(), 1U);
   EXPECT_TRUE(Admit("a", At(25)));
 }
 
 TEST_F(DeduplicatorTest, TheOldestGoesWhenThereAreTooMany) {
-  options_.identity_count = 2;
-  for (const char* id : {"a", "b", "c"}) EXPECT_TRUE(Admit(id, At(0)));
-  EXPECT_FALSE(Admit("b", At(0)));
+  options_.identity_count = 100;
+  Deduplicator deduplicator(options_);
+  // Chunks of 70: the first goes when the two behind it are enough.
+  std::vector<std::string> ids;
+  for (int i = 0; i < 210; ++i) ids.push_back(std::to_string(i));
+  for (std::size_t begin = 0; begin < ids.size(); begin += 70) {
+    const auto first = ids.begin() + static_cast<std::ptrdiff_t>(begin);
+    EXPECT_THAT(AdmitBatch(deduplicator, {first, first + 70}, At(0)), ::testing::Each(true));
+  }
+  EXPECT_EQ(Chunks(), 2U);
+  for (Deduplicator* other : {&deduplicator}) {
+    EXPECT_FALSE(AdmitBatch(*other, {"70"}, At(0)).front());
+    EXPECT_TRUE(AdmitBatch(*other, {"0"}, At(0)).front());
+  }
+  EXPECT_FALSE(Admit("0", At(0))) << "and so it is in the state";
+}
+
+TEST_F(DeduplicatorTest, SmallChunksGrowAndLargeOnesAreCut) {
+  for (int i = 0; i < 63; ++i) EXPECT_TRUE(Admit(std::to_string(i), At(0)));
+  EXPECT_EQ(Chunks(), 1U);
+  EXPECT_TRUE(Admit("63", At(0)));
+  EXPECT_TRUE(Admit("64", At(0)));
+  EXPECT_EQ(Chunks(), 2U);
+  std::vector<std::string> ids;
+  for (int i = 100; i < 10'000; ++i) ids.push_back(std::to_string(i));
+  Deduplicator deduplicator(options_);
+  AdmitBatch(deduplicator, {ids.begin(), ids.end()}, At(0));
+  EXPECT_EQ(Chunks(), 4U);
+  for (const int i : {0, 63, 64, 100, 5'000, 9'999}) {
+    EXPECT_FALSE(Admit(std::to_string(i), At(0))) << i;
+  }
+}
+
+TEST_F(DeduplicatorTest, WhatWasNotCommittedIsForgotten) {
   EXPECT_TRUE(Admit("a", At(0)));
+  Deduplicator deduplicator(options_);
+  {
+    Overlay dropped(state_);
+    deduplicator.Begin(dropped);
+    EXPECT_TRUE(AdmitOne(deduplicator, "source", "b", At(0)));
+    deduplicator.Store();
+  }
+  deduplicator.Drop();
+  EXPECT_THAT(AdmitBatch(deduplicator, {"a", "b", "b"}, At(0)),
+              ::testing::ElementsAre(false, true, false));
+}
+
+TEST_F(DeduplicatorTest, AStateKeepsItsHashKey) {
+  options_.identity_key = {1, 2};
+  EXPECT_TRUE(Admit("a", At(0)));
+  options_.identity_key = {3, 4};
+  EXPECT_FALSE(Admit("a", At(0)));
 }
 
 TEST_F(DeduplicatorTest, AnOlderTimestampDoesNotTurnTheClockBack) {
   Overlay overlay(state_);
-  Deduplicator deduplicator(overlay, options_);
+  Deduplicator deduplicator(options_);
+  deduplicator.Begin(overlay);
   deduplicator.ObserveTimestamp(At(5));
   deduplicator.ObserveTimestamp(At(3));
   EXPECT_EQ(deduplicator.highest_timestamp_us(), Micros(At(5)));
@@ -71,12 +150,32 @@ TEST_F(DeduplicatorTest, AnOlderTimestampDoesNotTurnTheClockBack) {
 TEST_F(DeduplicatorTest, ABatchThatChangesNothingWritesNothing) {
   EXPECT_TRUE(Admit("a", At(1)));
   Overlay overlay(state_);
-  Deduplicator deduplicator(overlay, options_);
+  Deduplicator deduplicator(options_);
+  deduplicator.Begin(overlay);
   deduplicator.ObserveTimestamp(At(1));
-  EXPECT_FALSE(deduplicator.Admit("source", "a", At(1)));
+  EXPECT_FALSE(AdmitOne(deduplicator, "source", "a", At(1)));
   deduplicator.Expire(1);
   deduplicator.Store();
   EXPECT_TRUE(overlay.empty());
+}
+
+TEST(IdentitySetTest, HoldsWhatWasInsertedAndNotRemoved) {
+  std::mt19937_64 random(7);
+  IdentitySet set;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> expected;
+  for (int i = 0; i < 200'000; ++i) {
+    // Few homes, so that many stand in each other's way; and the hash that looks like nothing.
+    const Hash128 hash{random() % 700 * 1'021, random() % 3};
+    if (random() % 3 == 0) {
+      set.Remove(hash);
+      expected.erase({hash.low, hash.low == 0 && hash.high == 0 ? 1 : hash.high});
+    } else {
+      const bool is_new =
+          expected.insert({hash.low, hash.low == 0 && hash.high == 0 ? 1 : hash.high}).second;
+      ASSERT_EQ(set.Insert(hash), is_new) << i;
+    }
+    ASSERT_EQ(set.size(), expected.size());
+  }
 }
 
 }  // namespace

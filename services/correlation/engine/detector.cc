@@ -19,7 +19,7 @@ using google::protobuf::util::TimeUtil;
 constexpr std::size_t kMaxDetectionIds = 1'000;
 
 v1::Detection MakeDetection(const PlannedRule& rule, const std::vector<std::string>& group_key,
-                            const std::string& joined, const Firing& firing) {
+                            std::string_view joined, const Firing& firing) {
   const tocsin::rule::v1::Rule& spec = rule.rule->spec();
   const tocsin::event::v1::EventReference& first = firing.events.front().reference();
   const tocsin::event::v1::EventReference& last = firing.events.back().reference();
@@ -70,21 +70,12 @@ tocsin::incident::v1::Incident MakeIncident(const PlannedRule& rule,
 
 }  // namespace
 
-void Detector::Evaluate(const PlannedRule& rule, const std::vector<std::string>& group_key,
-                        v1::StoredEvent event, std::int64_t timestamp_us) {
-  const Group group{group_key, JoinKey(group_key)};
-  const std::string key = WindowKey(rule.prefix, group.joined);
-  std::optional<v1::WindowState> window = LoadState<v1::WindowState>(state_, key);
-  const bool existed = window.has_value();
-  if (!existed) window.emplace();
-  const std::optional<Firing> firing = AddToWindow(*rule.rule, std::move(event), *window);
-  if (window->events_size() > 0) {
-    window->set_touched_us(timestamp_us);
-    state_.Put(key, window->SerializeAsString());
-  } else if (existed) {
-    state_.Delete(key);
-  }
-  if (firing.has_value()) Fire(rule, group, *firing, timestamp_us);
+void Detector::Evaluate(const PlannedRule& rule, std::string_view group_key,
+                        const PackedEvent& event, std::int64_t timestamp_us) {
+  Window& window = windows_[rule.number].Change(state_, group_key);
+  const std::optional<Firing> firing = window.Add(*rule.rule, event, timestamp_us);
+  if (!firing.has_value()) return;
+  Fire(rule, {SplitKey(group_key, rule.key_fields()), group_key}, *firing, timestamp_us);
 }
 
 void Detector::Fire(const PlannedRule& rule, const Group& group, const Firing& firing,

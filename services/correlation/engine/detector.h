@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,26 +17,32 @@
 #include "services/correlation/engine/output_writer.h"
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/engine/state_view.h"
+#include "services/correlation/engine/typed_cache.h"
 #include "services/correlation/engine/window.h"
 #include "tocsin/correlation/v1/state.pb.h"
 
 namespace tocsin::correlation {
 
+// The windows of the rules of a plan, by the rule's number in it.
+using WindowCaches = std::vector<TypedCache<Window>>;
+
 class Detector {
  public:
-  // All must outlive it.
-  Detector(StateView& state, OutputWriter& outputs, Counts& counts)
-      : state_(state), outputs_(outputs), counts_(counts) {}
+  // All must outlive it. `counts`: by the rule's number.
+  Detector(StateView& state, WindowCaches& windows, OutputWriter& outputs,
+           std::vector<RuleCounts>& counts)
+      : state_(state), windows_(windows), outputs_(outputs), counts_(counts) {}
 
-  // `timestamp_us`: the highest Kafka timestamp so far; says when state was touched last.
-  void Evaluate(const PlannedRule& rule, const std::vector<std::string>& group_key,
-                v1::StoredEvent event, std::int64_t timestamp_us);
+  // `group_key`: joined. `timestamp_us`: the highest Kafka timestamp so far; says when state was
+  // touched last.
+  void Evaluate(const PlannedRule& rule, std::string_view group_key, const PackedEvent& event,
+                std::int64_t timestamp_us);
 
  private:
-  // Where in the state, and in the words of the rule, a group key's things lie.
+  // A group key in the state and in the words of the rule.
   struct Group {
-    const std::vector<std::string>& key;
-    const std::string joined;
+    const std::vector<std::string> key;
+    const std::string_view joined;
   };
 
   void Fire(const PlannedRule& rule, const Group& group, const Firing& firing,
@@ -46,11 +51,12 @@ class Detector {
   v1::IncidentRecord JoinIncident(const PlannedRule& rule, const Group& group,
                                   std::string_view detection_id, std::int64_t time_us,
                                   std::int64_t timestamp_us);
-  RuleCounts& counts(const PlannedRule& rule) { return counts_.rules[rule.rule->id()]; }
+  RuleCounts& counts(const PlannedRule& rule) { return counts_[rule.number]; }
 
   StateView& state_;
+  WindowCaches& windows_;
   OutputWriter& outputs_;
-  Counts& counts_;
+  std::vector<RuleCounts>& counts_;
 };
 
 }  // namespace tocsin::correlation

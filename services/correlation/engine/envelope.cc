@@ -18,13 +18,67 @@ bool ParseNumber(std::string_view text, Number& number) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-absl::Status Required(const kafka::Headers& headers, std::string_view name, std::string& into) {
-  const std::optional<std::string_view> value = headers.Find(name);
+// The headers that matter, each with its last value.
+struct KnownHeaders {
+  std::optional<std::string_view> id;
+  std::optional<std::string_view> source;
+  std::optional<std::string_view> type;
+  std::optional<std::string_view> time;
+  std::optional<std::string_view> sequence;
+  std::optional<std::string_view> traceparent;
+  std::optional<std::string_view> ce_traceparent;
+};
+
+// In one pass: the length leaves one or two names to compare with.
+KnownHeaders FindHeaders(const kafka::HeaderViews& headers) {
+  KnownHeaders known;
+  const auto take = [](const kafka::HeaderViews::Entry& entry, std::string_view name,
+                       std::optional<std::string_view>& into) {
+    if (entry.first == name) into = entry.second;
+  };
+  for (const kafka::HeaderViews::Entry& entry : headers.entries()) {
+    switch (entry.first.size()) {
+      case 5:
+        take(entry, "ce_id", known.id);
+        break;
+      case 7:
+        take(entry, "ce_type", known.type);
+        take(entry, "ce_time", known.time);
+        break;
+      case 9:
+        take(entry, "ce_source", known.source);
+        break;
+      case 11:
+        take(entry, "ce_sequence", known.sequence);
+        take(entry, "traceparent", known.traceparent);
+        break;
+      case 14:
+        take(entry, "ce_traceparent", known.ce_traceparent);
+        break;
+      default:
+        break;
+    }
+  }
+  return known;
+}
+
+absl::Status Required(const std::optional<std::string_view>& value, std::string_view name,
+                      std::string_view& into) {
   if (!value.has_value() || value->empty()) {
     return InvalidArgument(Concat("header ", name, " is missing: not a CloudEvent"));
   }
   into = *value;
   return absl::OkStatus();
+}
+
+// The payload behind the commonest prefix: the first message of its schema.
+std::optional<std::string_view> PlainPayload(std::string_view value) {
+  constexpr std::size_t kPrefix = 6;
+  if (value.size() < kPrefix || value[0] != 0 || value[5] != 0) return std::nullopt;
+  const bool id_in_range = static_cast<signed char>(value[1]) >= 0 &&
+                           (value[1] != 0 || value[2] != 0 || value[3] != 0 || value[4] != 0);
+  if (!id_in_range) return std::nullopt;
+  return value.substr(kPrefix);
 }
 
 // A field of the state that is not UTF-8 cannot be read again, nor what stands behind it.
@@ -44,23 +98,26 @@ absl::Status CheckTexts(const Envelope& envelope) {
 
 }  // namespace
 
-absl::StatusOr<Envelope> ReadEnvelope(const kafka::Record& record) {
+absl::StatusOr<Envelope> ReadEnvelope(const kafka::RecordView& record) {
+  const KnownHeaders headers = FindHeaders(record.headers);
   Envelope envelope;
-  TOCSIN_RETURN_IF_ERROR(Required(record.headers, "ce_id", envelope.id));
-  TOCSIN_RETURN_IF_ERROR(Required(record.headers, "ce_source", envelope.source));
-  TOCSIN_RETURN_IF_ERROR(Required(record.headers, "ce_type", envelope.type));
-  std::string time;
-  TOCSIN_RETURN_IF_ERROR(Required(record.headers, "ce_time", time));
+  TOCSIN_RETURN_IF_ERROR(Required(headers.id, "ce_id", envelope.id));
+  TOCSIN_RETURN_IF_ERROR(Required(headers.source, "ce_source", envelope.source));
+  TOCSIN_RETURN_IF_ERROR(Required(headers.type, "ce_type", envelope.type));
+  std::string_view time;
+  TOCSIN_RETURN_IF_ERROR(Required(headers.time, "ce_time", time));
   absl::StatusOr<WallTime> parsed = ParseTime(time);
   if (!parsed.ok()) return Annotate(parsed.status(), "header ce_time");
   envelope.time = *parsed;
-  envelope.sequence = record.headers.Find("ce_sequence").value_or("");
-  envelope.traceparent = record.headers.Find("traceparent").value_or("");
-  if (envelope.traceparent.empty()) {
-    envelope.traceparent = record.headers.Find("ce_traceparent").value_or("");
-  }
+  envelope.sequence = headers.sequence.value_or("");
+  envelope.traceparent = headers.traceparent.value_or("");
+  if (envelope.traceparent.empty()) envelope.traceparent = headers.ce_traceparent.value_or("");
   TOCSIN_RETURN_IF_ERROR(CheckTexts(envelope));
   if (!record.value.has_value()) return InvalidArgument("the record has no value");
+  if (const std::optional<std::string_view> plain = PlainPayload(*record.value)) {
+    envelope.payload = *plain;
+    return envelope;
+  }
   absl::StatusOr<schema::Framed> framed = schema::DecodeFrame(*record.value);
   if (!framed.ok()) return Annotate(framed.status(), "value");
   envelope.payload = framed->payload;
@@ -68,7 +125,7 @@ absl::StatusOr<Envelope> ReadEnvelope(const kafka::Record& record) {
 }
 
 std::string EncodeOrigin(const Origin& origin) {
-  return Concat(origin.where.topic, ':', origin.where.partition, ':', origin.offset);
+  return Concat(origin.topic, ':', origin.partition, ':', origin.offset);
 }
 
 std::optional<Origin> DecodeOrigin(std::string_view text) {
@@ -77,9 +134,9 @@ std::optional<Origin> DecodeOrigin(std::string_view text) {
   const std::size_t middle = text.rfind(':', last - 1);
   if (middle == std::string_view::npos) return std::nullopt;
   Origin origin;
-  origin.where.topic = text.substr(0, middle);
-  if (origin.where.topic.empty() ||
-      !ParseNumber(text.substr(middle + 1, last - middle - 1), origin.where.partition) ||
+  origin.topic = text.substr(0, middle);
+  if (origin.topic.empty() ||
+      !ParseNumber(text.substr(middle + 1, last - middle - 1), origin.partition) ||
       !ParseNumber(text.substr(last + 1), origin.offset)) {
     return std::nullopt;
   }

@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
-#include "lib/kafka/types.h"
+#include "lib/kafka/record_view.h"
 #include "services/correlation/engine/partition_time.h"
 
 namespace tocsin::correlation {
@@ -21,26 +21,29 @@ inline constexpr std::string_view kBeforeHeader = "tocsin.before";
 inline constexpr std::string_view kKindHeader = "tocsin.kind";
 inline constexpr std::string_view kKindMark = "mark";
 
+// Views of the record's headers and value.
 struct Envelope {
-  std::string source;
-  std::string id;
-  std::string type;
+  std::string_view source;
+  std::string_view id;
+  std::string_view type;
   // Empty where absent.
-  std::string sequence;
+  std::string_view sequence;
   WallTime time{};
   // Of the hop that brought the record here; empty where absent.
-  std::string traceparent;
-  // The message's bytes, behind Confluent's prefix; points into the record's value.
+  std::string_view traceparent;
+  // The message's bytes, behind Confluent's prefix.
   std::string_view payload;
 };
 
 // INVALID_ARGUMENT names the header or the part of the value that is missing or wrong. The record
 // must outlive the answer.
-absl::StatusOr<Envelope> ReadEnvelope(const kafka::Record& record);
+absl::StatusOr<Envelope> ReadEnvelope(const kafka::RecordView& record);
 
 // Where an event lay before it was forwarded: "alerts.raw:3:1234".
 struct Origin {
-  kafka::TopicPartition where;
+  // A view of what it was decoded from.
+  std::string_view topic;
+  std::int32_t partition = 0;
   std::int64_t offset = 0;
 };
 std::string EncodeOrigin(const Origin& origin);

@@ -44,9 +44,9 @@ bool IsDead(const RulePlan& plan, std::string_view key, std::string_view value,
   std::int64_t touched = 0;
   Duration lifetime{};
   if (key.front() == 'k') {
-    const auto window = ParseState<v1::WindowState>(value);
-    last = HighestTime(window).value_or(0);
-    touched = window.touched_us();
+    const Window::Summary window = Window::Summarise(value);
+    last = window.highest_us;
+    touched = window.touched_us;
     lifetime = rule->rule->timespan();
   } else if (key.front() == 'i') {
     const auto incident = ParseState<v1::IncidentRecord>(value);
@@ -115,13 +115,14 @@ bool GarbageCollector::TakeUpPlan(const RulePlan& plan, StateView& state) {
 }
 
 void GarbageCollector::Sweep(const RulePlan& plan, std::int64_t timestamp_us, ReorderBuffer& buffer,
-                             StateView& state) {
+                             WindowCaches& windows, StateView& state) {
   // Incidents (i) and windows (k) lie next to each other.
   constexpr std::string_view kBegin = "i";
   constexpr std::string_view kEnd = "l";
   const std::string from = sweep_from_.empty() ? std::string(kBegin) : sweep_from_;
   std::size_t budget = max_sweep_;
-  std::vector<std::string> dead;
+  // With the value that it had.
+  std::vector<std::pair<std::string, std::string>> dead;
   sweep_from_.clear();
   state.Range(from, kEnd, [&](std::string_view key, std::string_view value) {
     if (budget == 0) {
@@ -129,10 +130,18 @@ void GarbageCollector::Sweep(const RulePlan& plan, std::int64_t timestamp_us, Re
       return false;
     }
     --budget;
-    if (IsDead(plan, key, value, timestamp_us, buffer)) dead.emplace_back(key);
+    if (IsDead(plan, key, value, timestamp_us, buffer)) dead.emplace_back(key, value);
     return true;
   });
-  for (const std::string& key : dead) state.Delete(key);
+  for (const auto& [key, value] : dead) {
+    if (key.front() != 'k') {
+      state.Delete(key);
+      continue;
+    }
+    Window::Remove(key, value, state);
+    const PlannedRule* rule = FindRule(plan, std::string_view(key).substr(1), true);
+    windows[rule->number].Forget(std::string_view(key).substr(1 + rule->prefix.size()));
+  }
 }
 
 bool GarbageCollector::RemoveRetired(const RulePlan& plan, StateView& state) {
@@ -147,7 +156,8 @@ bool GarbageCollector::RemoveRetired(const RulePlan& plan, StateView& state) {
         return doomed.size() < budget;
       });
     };
-    for (const char type : {'b', 'k', 'l', 'n', 'p', 'q', 'u', 'w'}) collect(Concat(type, prefix));
+    for (const char type : {'b', 'h', 'k', 'l', 'n', 'p', 'q', 'u', 'w'})
+      collect(Concat(type, prefix));
     const std::string rule_id(RuleIdOfPrefix(prefix));
     if (!plan.KeepsAnyOf(rule_id)) collect(IncidentKeyPrefix(rule_id));
     for (const std::string& key : doomed) state.Delete(key);

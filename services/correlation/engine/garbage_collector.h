@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "services/correlation/engine/detector.h"
 #include "services/correlation/engine/reorder_buffer.h"
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/engine/state_view.h"
@@ -36,8 +37,9 @@ class GarbageCollector {
   // Looks at some windows and incidents, round and round. `timestamp_us`: the highest Kafka
   // timestamp so far, by which the state of rules in arrival order ages; of those in event-time
   // order `buffer` says how far they have come.
+  // Behind a flush: what is removed, `windows` forget.
   void Sweep(const RulePlan& plan, std::int64_t timestamp_us, ReorderBuffer& buffer,
-             StateView& state);
+             WindowCaches& windows, StateView& state);
   // Removes a piece of what belongs to rule versions that are gone. False: there is more.
   bool RemoveRetired(const RulePlan& plan, StateView& state);
 

@@ -49,12 +49,15 @@ class GarbageCollectorTest : public ::testing::Test {
   void Sweep(const RulePlan& plan, std::chrono::microseconds timestamp,
              std::optional<std::chrono::microseconds> watermark = std::nullopt) {
     Overlay overlay(state_);
-    ReorderBuffer buffer(overlay, 100);
+    ReorderBuffer buffer(100);
+    buffer.Begin(overlay);
+    WindowCaches windows;
+    windows.emplace_back(WindowKey(plan.local().front().prefix, ""));
     if (watermark.has_value()) {
       buffer.Advance(plan.local().front(), FromMicros(watermark->count()));
-      buffer.Release(plan.local().front(), [](const v1::HeldEvent&) {});
+      buffer.Release(plan.local().front(), [](std::string_view, const PackedEvent&) {});
     }
-    collector_.Sweep(plan, timestamp.count(), buffer, overlay);
+    collector_.Sweep(plan, timestamp.count(), buffer, windows, overlay);
     state_.Apply(overlay.changes());
   }
 

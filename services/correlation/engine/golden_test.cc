@@ -107,8 +107,10 @@ class Both {
   void Run(std::size_t p) {
     const std::deque<kafka::Record> records = std::exchange(queues_[p], {});
     TaskInput input;
+    kafka::HeaderMemory headers;
+    std::deque<kafka::RecordView> views;
     for (const kafka::Record& record : records) {
-      input.records.push_back(&record);
+      input.records.push_back(&views.emplace_back(kafka::AsView(record, headers)));
       input.next_offsets[record.topic] = record.offset + 1;
     }
     Overlay overlay(states_[p]);
@@ -196,7 +198,7 @@ TEST_P(GoldenFileTest, IsReadAndContinued) {
   EXPECT_EQ(reader.told(), expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, GoldenFileTest, ::testing::Values("format_1.txt"),
+INSTANTIATE_TEST_SUITE_P(Formats, GoldenFileTest, ::testing::Values("format_1.txt", "format_2.txt"),
                          [](const auto& test) { return test.param.substr(0, 8); });
 
 }  // namespace

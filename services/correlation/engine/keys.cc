@@ -87,10 +87,18 @@ std::string ProgressKey(std::string_view rule_prefix) { return Concat('w', rule_
 std::string WindowKey(std::string_view rule_prefix, std::string_view joined_key) {
   return Concat('k', rule_prefix, joined_key);
 }
+std::string WindowPieceKey(std::string_view window_key, std::uint32_t piece) {
+  std::string out = Concat('h', window_key.substr(1));
+  AppendUint32(out, piece);
+  return out;
+}
 std::string IncidentKeyPrefix(std::string_view rule_id) { return Concat('i', rule_id, kZero); }
 std::string IncidentKey(std::string_view rule_id, std::string_view group_by_names,
                         std::string_view joined_key) {
   return Concat('i', rule_id, kZero, group_by_names, kZero, joined_key);
+}
+std::string IdentityChunkKey(std::int64_t first) {
+  return Concat(kIdentityChunkPrefix, EncodeInt64(first));
 }
 std::string IdentityKey(std::string_view identity) { return Concat('d', identity); }
 std::string IdentityOrderKey(std::int64_t number) { return Concat('f', EncodeInt64(number)); }

@@ -16,7 +16,7 @@ namespace tocsin::correlation {
 // The state format that this code writes, under kFormatKey. A state with a higher number comes from
 // a newer program and is refused.
 inline constexpr std::string_view kFormatKey = "v";
-inline constexpr int kStateFormat = 1;
+inline constexpr int kStateFormat = 2;
 
 // Big-endian, sign flipped: the order of the bytes is the order of the numbers.
 std::string EncodeInt64(std::int64_t value);
@@ -33,16 +33,21 @@ std::string RulePrefix(std::string_view rule_id, std::int32_t version,
 std::string_view RuleIdOfPrefix(std::string_view prefix);
 std::optional<std::int32_t> VersionOfPrefix(std::string_view prefix);
 
-std::string OffsetKey(std::string_view topic);                                      // o
-std::string PartitionTimeKey();                                                     // t
-std::string MarkedTopicKey(std::string_view repartition_topic);                     // r
-std::string MarkKey(std::string_view repartition_topic, std::int32_t upstream);     // m
-std::string MarkKeyPrefix(std::string_view repartition_topic);                      // m
-std::string ProgressKey(std::string_view rule_prefix);                              // w
-std::string WindowKey(std::string_view rule_prefix, std::string_view joined_key);   // k
+std::string OffsetKey(std::string_view topic);                                     // o
+std::string PartitionTimeKey();                                                    // t
+std::string MarkedTopicKey(std::string_view repartition_topic);                    // r
+std::string MarkKey(std::string_view repartition_topic, std::int32_t upstream);    // m
+std::string MarkKeyPrefix(std::string_view repartition_topic);                     // m
+std::string ProgressKey(std::string_view rule_prefix);                             // w
+std::string WindowKey(std::string_view rule_prefix, std::string_view joined_key);  // k
+// Of the window under `window_key`.
+std::string WindowPieceKey(std::string_view window_key, std::uint32_t piece);       // h
 std::string IncidentKeyPrefix(std::string_view rule_id);                            // i
 std::string IncidentKey(std::string_view rule_id, std::string_view group_by_names,  // i
                         std::string_view joined_key);
+std::string IdentityChunkKey(std::int64_t first);  // e
+inline constexpr std::string_view kIdentityChunkPrefix = "e";
+// Format 1 only.
 std::string IdentityKey(std::string_view identity);      // d
 std::string IdentityOrderKey(std::int64_t number);       // f
 std::string IdentityLogKey();                            // c

@@ -31,6 +31,14 @@ std::string SeverityText(tocsin::event::v1::Severity severity) {
   return name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name;
 }
 
+kafka::Headers OwnHeaders(const kafka::HeaderViews& views) {
+  kafka::Headers headers;
+  for (const auto& [name, value] : views.entries()) {
+    headers.Append(std::string(name), std::string(value));
+  }
+  return headers;
+}
+
 }  // namespace
 
 void OutputWriter::NextCause(std::string_view input_topic) {
@@ -39,14 +47,14 @@ void OutputWriter::NextCause(std::string_view input_topic) {
 }
 
 void OutputWriter::WriteForward(const Repartition& repartition, std::string key,
-                                const kafka::Record& record, const Envelope& envelope,
+                                const kafka::RecordView& record, const Envelope& envelope,
                                 const Origin& origin, const v1::WatermarkMark& before) {
-  OutputRecord& output = Add(OutputKind::kForward, envelope.traceparent);
+  OutputRecord& output = Add(OutputKind::kForward, std::string(envelope.traceparent));
   output.record.topic = repartition.topic;
   output.record.partition = PartitionForKey(key, plan_.stream().partitions);
   output.record.key = std::move(key);
   output.record.value = record.value;
-  output.record.headers = record.headers;
+  output.record.headers = OwnHeaders(record.headers);
   output.record.headers.Set(kOriginHeader, EncodeOrigin(origin));
   output.record.headers.Set(kBeforeHeader, before.SerializeAsString());
 }
@@ -62,17 +70,17 @@ void OutputWriter::WriteMarks(const Repartition& repartition, const v1::Watermar
   }
 }
 
-void OutputWriter::WriteProcessed(const kafka::Record& record, const Envelope& envelope,
+void OutputWriter::WriteProcessed(const kafka::RecordView& record, const Envelope& envelope,
                                   const Origin& origin) {
-  OutputRecord& output = Add(OutputKind::kProcessed, envelope.traceparent);
+  OutputRecord& output = Add(OutputKind::kProcessed, std::string(envelope.traceparent));
   output.record.topic = plan_.stream().ProcessedTopic();
   output.record.key = record.key;
   output.record.value = record.value;
-  output.record.headers = record.headers;
+  output.record.headers = OwnHeaders(record.headers);
   output.record.headers.Set(kOriginHeader, EncodeOrigin(origin));
 }
 
-void OutputWriter::WriteDeadLetter(const kafka::Record& record, const absl::Status& why,
+void OutputWriter::WriteDeadLetter(const kafka::RecordView& record, const absl::Status& why,
                                    WallTime now) {
   OutputRecord& output =
       Add(OutputKind::kDeadLetter, std::string(record.headers.Find("traceparent").value_or("")));
@@ -80,7 +88,7 @@ void OutputWriter::WriteDeadLetter(const kafka::Record& record, const absl::Stat
   output.record.key = record.key;
   output.record.value = record.value;
   kafka::Headers& headers = output.record.headers;
-  headers = record.headers;
+  headers = OwnHeaders(record.headers);
   headers.Set("dlq.topic", record.topic);
   headers.Set("dlq.partition", std::to_string(record.partition));
   headers.Set("dlq.offset", std::to_string(record.offset));

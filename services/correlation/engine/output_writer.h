@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "lib/base/clock.h"
+#include "lib/kafka/record_view.h"
 #include "lib/kafka/types.h"
 #include "services/correlation/engine/envelope.h"
 #include "services/correlation/engine/rule_plan.h"
@@ -66,13 +67,14 @@ class OutputWriter {
 
   // The event, to the partition of its group key. `before`: what its own partition had seen and
   // promised before it.
-  void WriteForward(const Repartition& repartition, std::string key, const kafka::Record& record,
-                    const Envelope& envelope, const Origin& origin,
+  void WriteForward(const Repartition& repartition, std::string key,
+                    const kafka::RecordView& record, const Envelope& envelope, const Origin& origin,
                     const v1::WatermarkMark& before);
   // To every partition of the topic.
   void WriteMarks(const Repartition& repartition, const v1::WatermarkMark& mark);
-  void WriteProcessed(const kafka::Record& record, const Envelope& envelope, const Origin& origin);
-  void WriteDeadLetter(const kafka::Record& record, const absl::Status& why, WallTime now);
+  void WriteProcessed(const kafka::RecordView& record, const Envelope& envelope,
+                      const Origin& origin);
+  void WriteDeadLetter(const kafka::RecordView& record, const absl::Status& why, WallTime now);
   // `firing`: the events that led to it.
   void WriteDetection(const v1::Detection& detection, const std::string& key, const Firing& firing);
   void WriteIncident(const tocsin::incident::v1::Incident& incident, const Firing& firing);
@@ -93,7 +95,8 @@ class OutputWriter {
   const TaskOptions& options_;
   std::vector<OutputRecord>& outputs_;
   std::int64_t cause_ = 0;
-  std::string input_topic_;
+  // Outlives the batch.
+  std::string_view input_topic_;
 };
 
 }  // namespace tocsin::correlation

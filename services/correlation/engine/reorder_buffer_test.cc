@@ -28,16 +28,18 @@ class ReorderBufferTest : public ::testing::Test {
     Envelope envelope;
     envelope.time = time;
     envelope.sequence = sequence;
-    v1::HeldEvent held;
-    held.mutable_event()->mutable_reference()->set_id(id);
-    buffer.Hold(rule_, envelope, {{"calls.raw", 0}, offset}, held);
+    envelope.id = id;
+    buffer.Hold(rule_, envelope, {"calls.raw", 0, offset}, "key of " + id, "");
   }
 
   // Ids in the order released; `complete` where asked for.
   std::vector<std::string> Release(ReorderBuffer& buffer, bool* complete = nullptr) {
     std::vector<std::string> ids;
-    const bool all = buffer.Release(
-        rule_, [&](v1::HeldEvent held) { ids.push_back(held.event().reference().id()); });
+    const bool all =
+        buffer.Release(rule_, [&](std::string_view group_key, const PackedEvent& event) {
+          ids.push_back(Unpack(event).reference().id());
+          EXPECT_EQ(group_key, "key of " + ids.back());
+        });
     if (complete != nullptr) *complete = all;
     return ids;
   }
@@ -53,7 +55,8 @@ class ReorderBufferTest : public ::testing::Test {
 
 TEST_F(ReorderBufferTest, GivesOutInEventTimeOrderUpToTheWatermark) {
   Overlay overlay(state_);
-  ReorderBuffer buffer(overlay, 100);
+  ReorderBuffer buffer(100);
+  buffer.Begin(overlay);
   Hold(buffer, "third", At(3));
   Hold(buffer, "second by offset", At(2), "7", 9);
   Hold(buffer, "second", At(2), "7", 8);
@@ -70,7 +73,8 @@ TEST_F(ReorderBufferTest, GivesOutInEventTimeOrderUpToTheWatermark) {
 
 TEST_F(ReorderBufferTest, AWatermarkNeverGoesBack) {
   Overlay overlay(state_);
-  ReorderBuffer buffer(overlay, 100);
+  ReorderBuffer buffer(100);
+  buffer.Begin(overlay);
   buffer.Advance(rule_, At(2));
   buffer.Advance(rule_, At(1));
   buffer.Advance(rule_, std::nullopt);
@@ -81,7 +85,8 @@ TEST_F(ReorderBufferTest, AWatermarkNeverGoesBack) {
 TEST_F(ReorderBufferTest, TheLimitCutsARelease) {
   Overlay overlay(state_);
   {
-    ReorderBuffer buffer(overlay, 2);
+    ReorderBuffer buffer(2);
+    buffer.Begin(overlay);
     for (int i = 1; i <= 3; ++i) Hold(buffer, std::to_string(i), At(i));
     buffer.Advance(rule_, At(3));
     bool complete = true;
@@ -92,7 +97,8 @@ TEST_F(ReorderBufferTest, TheLimitCutsARelease) {
     Commit(buffer, overlay);
   }
   Overlay next(state_);
-  ReorderBuffer buffer(next, 2);
+  ReorderBuffer buffer(2);
+  buffer.Begin(next);
   bool complete = false;
   EXPECT_THAT(Release(buffer, &complete), ElementsAre("3"));
   EXPECT_TRUE(complete);
@@ -100,16 +106,55 @@ TEST_F(ReorderBufferTest, TheLimitCutsARelease) {
   EXPECT_FALSE(buffer.ReleasedBeyond(rule_, Micros(At(2)), minutes(2)));
 }
 
+TEST_F(ReorderBufferTest, WhatWaitsInTheStateAndWhatHasJustComeAreGivenOutInOneOrder) {
+  ReorderBuffer buffer(100);
+  Overlay first(state_);
+  buffer.Begin(first);
+  for (const int minute : {2, 4, 6}) Hold(buffer, std::to_string(minute), At(minute), "", minute);
+  buffer.Advance(rule_, At(0));
+  Commit(buffer, first);
+  EXPECT_EQ(state_.entries().size(), 4U);
+  Overlay second(state_);
+  buffer.Begin(second);
+  // The event of minute 4 has come twice.
+  for (const int minute : {7, 5, 4, 3, 1}) {
+    Hold(buffer, std::to_string(minute), At(minute), "", minute);
+  }
+  buffer.Advance(rule_, At(5));
+  EXPECT_THAT(Release(buffer), ElementsAre("1", "2", "3", "4", "5"));
+  Commit(buffer, second);
+  // 6, 7 and the progress.
+  EXPECT_EQ(state_.entries().size(), 3U);
+  buffer.Drop();
+  Overlay third(state_);
+  buffer.Begin(third);
+  buffer.Advance(rule_, At(9));
+  EXPECT_THAT(Release(buffer), ElementsAre("6", "7"));
+}
+
+TEST_F(ReorderBufferTest, WhatComesAndGoesInOneTransactionLeavesNoTrace) {
+  ReorderBuffer buffer(100);
+  Overlay overlay(state_);
+  buffer.Begin(overlay);
+  Hold(buffer, "1", At(1));
+  buffer.Advance(rule_, At(1));
+  EXPECT_THAT(Release(buffer), ElementsAre("1"));
+  buffer.Store();
+  EXPECT_EQ(overlay.changes().size(), 1U) << "the progress alone";
+}
+
 TEST_F(ReorderBufferTest, ProgressIsInTheState) {
   {
     Overlay overlay(state_);
-    ReorderBuffer buffer(overlay, 100);
+    ReorderBuffer buffer(100);
+    buffer.Begin(overlay);
     buffer.Advance(rule_, At(5));
     Release(buffer);
     Commit(buffer, overlay);
   }
   Overlay overlay(state_);
-  ReorderBuffer buffer(overlay, 100);
+  ReorderBuffer buffer(100);
+  buffer.Begin(overlay);
   EXPECT_TRUE(buffer.Passed(rule_, At(5)));
   buffer.Store();
   EXPECT_TRUE(overlay.empty()) << "nothing has changed";

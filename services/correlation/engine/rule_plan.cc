@@ -33,7 +33,22 @@ std::shared_ptr<const RulePlan> RulePlan::Make(
     StreamSpec stream, const std::vector<RuleEntry>& rules,
     std::set<std::pair<std::string, std::int32_t>> retained) {
   std::shared_ptr<RulePlan> plan(new RulePlan(std::move(stream), std::move(retained)));
+  // What all rules of a type read of it.
   std::map<const google::protobuf::Descriptor*, std::size_t> messages;
+  std::vector<std::vector<schema::FieldPath>> paths;
+  for (const RuleEntry& entry : rules) {
+    const google::protobuf::Descriptor* descriptor = entry.rule->descriptor();
+    const auto [slot, is_new] = messages.try_emplace(descriptor, paths.size());
+    if (is_new) {
+      plan->messages_.push_back({nullptr, plan->factory_->GetPrototype(descriptor)});
+      paths.emplace_back();
+    }
+    std::vector<schema::FieldPath>& of_type = paths[slot->second];
+    of_type.insert(of_type.end(), entry.rule->paths().begin(), entry.rule->paths().end());
+  }
+  for (const auto& [descriptor, slot] : messages) {
+    plan->messages_[slot].projection = schema::WireProjection::Compile(descriptor, paths[slot]);
+  }
   std::map<std::string, std::size_t> repartitions;
   std::set<Duration> idle_timeouts;
   for (const RuleEntry& entry : rules) {
@@ -43,10 +58,12 @@ std::shared_ptr<const RulePlan> RulePlan::Make(
     planned.prefix = RulePrefix(entry.rule->id(), entry.version, entry.rule->content_hash());
     const auto& group_by = entry.rule->group_by();
     planned.group_by = Join({group_by.begin(), group_by.end()}, ",");
-    const google::protobuf::Descriptor* descriptor = entry.rule->descriptor();
-    const auto [slot, is_new] = messages.try_emplace(descriptor, plan->prototypes_.size());
-    if (is_new) plan->prototypes_.push_back(plan->factory_->GetPrototype(descriptor));
-    planned.message = slot->second;
+    planned.number = plan->rule_count_++;
+    planned.message = messages.at(entry.rule->descriptor());
+    for (const schema::FieldPath& path : entry.rule->paths()) {
+      const std::size_t slot = plan->messages_[planned.message].projection->SlotOf(path);
+      planned.slots.push_back(static_cast<std::uint32_t>(slot));
+    }
     plan->kept_.insert({entry.rule->id(), entry.version});
     if (planned.event_time()) {
       idle_timeouts.insert(entry.rule->idle_timeout());

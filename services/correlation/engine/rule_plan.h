@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/schema/wire_projection.h"
 #include "services/correlation/engine/partition_time.h"
 #include "services/correlation/rules/compiled_rule.h"
 
@@ -48,13 +49,17 @@ struct PlannedRule {
   std::string prefix;
   // Names of the group-by fields, joined.
   std::string group_by;
-  // Which message of RulePlan::prototypes() it reads.
+  // Counts the rules of a plan.
+  std::size_t number = 0;
+  // Which of RulePlan::messages() it reads, and where in it each of the rule's paths().
   std::size_t message = 0;
+  std::vector<std::uint32_t> slots;
 
   // Time goes on for it in silence, so that its last windows close.
   bool closes_in_silence() const {
     return rule->window() != nullptr && rule->window()->type != WindowType::kSliding;
   }
+  std::size_t key_fields() const { return static_cast<std::size_t>(rule->group_by().size()); }
   bool event_time() const { return rule->order() == RuleOrder::kEventTime; }
 };
 
@@ -84,8 +89,13 @@ class RulePlan {
   // What a task reads: the stream, then the repartition topics.
   std::vector<std::string> InputTopics() const;
 
-  // One for each distinct descriptor that a rule was compiled against, to make messages of.
-  const std::vector<const google::protobuf::Message*>& prototypes() const { return prototypes_; }
+  // One for each distinct descriptor that a rule was compiled against: what its rules read of it.
+  struct MessageType {
+    std::shared_ptr<const schema::WireProjection> projection;
+    const google::protobuf::Message* prototype = nullptr;
+  };
+  const std::vector<MessageType>& messages() const { return messages_; }
+  std::size_t rule_count() const { return rule_count_; }
 
   // The idle_timeouts of all rules in event-time order, ascending, each once. Empty: silence means
   // nothing here.
@@ -112,7 +122,8 @@ class RulePlan {
   std::vector<PlannedRule> local_;
   std::vector<Repartition> repartitions_;
   std::unique_ptr<google::protobuf::DynamicMessageFactory> factory_;
-  std::vector<const google::protobuf::Message*> prototypes_;
+  std::vector<MessageType> messages_;
+  std::size_t rule_count_ = 0;
   std::vector<Duration> idle_timeouts_;
   Duration max_disorder_{};
   Duration window_horizon_{};

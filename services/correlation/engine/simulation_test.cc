@@ -249,9 +249,10 @@ TEST_P(SimulationTest, OldStateIsRemoved) {
     for (const auto& [key, value] : world.state(p).entries()) {
       EXPECT_NE(key.front(), 'b') << "held for ever";
       EXPECT_EQ(key.find("place "), std::string::npos) << "a window or incident of the day before";
-      if (key.front() == 'd') ++identities;
+      // A time, then 16 bytes for each; the oldest chunk goes when those behind it are 50.
+      if (key.front() == 'e') identities += (value.size() - 8) / 16;
     }
-    EXPECT_LE(identities, 50U);
+    EXPECT_LE(identities, 50U + 64U + options.max_batch);
   }
 }
 

@@ -1,39 +1,35 @@
 #include "services/correlation/engine/task.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
-#include "google/protobuf/message.h"
-#include "google/protobuf/util/time_util.h"
+#include "google/protobuf/descriptor.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
-#include "services/correlation/engine/deduplicator.h"
-#include "services/correlation/engine/detector.h"
 #include "services/correlation/engine/envelope.h"
 #include "services/correlation/engine/keys.h"
-#include "services/correlation/engine/reorder_buffer.h"
 #include "services/correlation/engine/watermarks.h"
 #include "services/correlation/engine/window_operator.h"
 #include "tocsin/correlation/v1/repartition.pb.h"
-#include "tocsin/correlation/v1/state.pb.h"
 
 namespace tocsin::correlation {
 namespace {
 
-using google::protobuf::util::TimeUtil;
+// So many records are looked into ahead of being worked on, so that the memory that they will ask
+// for is under way.
+constexpr std::size_t kLookAhead = 16;
 
-v1::StoredEvent MakeStored(const Envelope& envelope, const Origin& origin, std::string value) {
-  v1::StoredEvent stored;
-  tocsin::event::v1::EventReference* reference = stored.mutable_reference();
-  reference->set_topic(origin.where.topic);
-  reference->set_partition(origin.where.partition);
-  reference->set_offset(origin.offset);
-  reference->set_source(envelope.source);
-  reference->set_id(envelope.id);
-  reference->set_sequence(envelope.sequence);
-  *reference->mutable_time() = TimeUtil::MicrosecondsToTimestamp(Micros(envelope.time));
-  stored.set_traceparent(envelope.traceparent);
-  stored.set_value(std::move(value));
-  return stored;
+void Add(const RuleCounts& from, RuleCounts& to) {
+  to.filtered += from.filtered;
+  to.missing_key += from.missing_key;
+  to.late += from.late;
+  to.taken += from.taken;
+  to.where_errors += from.where_errors;
+  to.detections += from.detections;
+  to.incidents += from.incidents;
+  to.results += from.results;
+  for (const auto& [reason, number] : from.dropped) to.dropped[reason] += number;
 }
 
 }  // namespace
@@ -47,30 +43,24 @@ class Task::Batch {
         state_(state),
         input_(input),
         result_(result),
-        deduplicator_(state, task.options_),
+        deduplicator_(task.deduplicator_),
+        buffer_(task.buffer_),
+        rule_counts_(plan_.rule_count()),
         watermarks_(state, plan_),
-        buffer_(state, task.options_.max_release),
         outputs_(plan_, task.options_, result.outputs),
-        detector_(state, outputs_, result.counts),
-        windows_(task.windows_, state, buffer_, outputs_, result.counts,
-                 task.options_.max_release) {}
+        detector_(state, task.window_caches_, outputs_, rule_counts_),
+        windows_(task.windows_, state, buffer_, outputs_, rule_counts_, task.options_.max_release) {
+    deduplicator_.Begin(state);
+    buffer_.Begin(state);
+    before_matters_ = !plan_.repartitions().empty() ||
+                      std::any_of(plan_.local().begin(), plan_.local().end(),
+                                  [](const PlannedRule& rule) { return rule.event_time(); });
+  }
 
   void Run() {
     const bool new_plan = task_.garbage_.TakeUpPlan(plan_, state_);
-    if (new_plan && !state_.Get(kFormatKey).has_value()) {
-      state_.Put(kFormatKey, std::to_string(kStateFormat));
-    }
-    bool stream_spoke = false;
-    for (const kafka::Record* record : input_.records) {
-      deduplicator_.ObserveTimestamp(record->timestamp);
-      outputs_.NextCause(record->topic);
-      if (record->topic == plan_.stream().topic) {
-        stream_spoke = true;
-        OnStreamRecord(*record);
-      } else if (const Repartition* repartition = plan_.FindRepartition(record->topic)) {
-        OnRepartitionRecord(*repartition, *record);
-      }
-    }
+    if (new_plan) NoteFormat();
+    const bool stream_spoke = TakeRecords();
     if (!stream_spoke) {
       for (const DueSilence& due : input_.silences) watermarks_.Promise(due);
     }
@@ -88,159 +78,242 @@ class Task::Batch {
     if (!input_.records.empty()) ExpireWindows();
     watermarks_.Store(task_.partition_, outputs_);
     deduplicator_.Expire(input_.records.size());
-    if (!input_.records.empty() || buffer_.released() > 0) {
-      task_.garbage_.Sweep(plan_, deduplicator_.highest_timestamp_us(), buffer_, state_);
-    }
-    if (!task_.garbage_.RemoveRetired(plan_, state_)) result_.more = true;
+    windows_.Store();
+    if (input_.flush) Flush();
     for (const auto& [topic, next] : input_.next_offsets) {
       const std::string key = OffsetKey(topic);
       const std::string value = EncodeInt64(next);
       if (state_.Get(key) != value) state_.Put(key, value);
     }
-    windows_.Store();
+    TellCounts();
+  }
+
+ private:
+  RuleCounts& counts(const PlannedRule& rule) { return rule_counts_[rule.number]; }
+
+  // A state of an older format is read as it is; what is written from now on an older program could
+  // not read.
+  void NoteFormat() {
+    const std::string format = std::to_string(kStateFormat);
+    if (state_.Get(kFormatKey) != format) state_.Put(kFormatKey, format);
+  }
+
+  // What the caches hold goes to the state; then what is old there can go.
+  void Flush() {
+    for (TypedCache<Window>& windows : task_.window_caches_) {
+      windows.Flush(state_);
+      windows.Shrink(task_.options_.cache_bytes / task_.window_caches_.size());
+    }
+    const bool worked = !input_.records.empty() || buffer_.released() > 0;
+    if (worked) {
+      task_.garbage_.Sweep(plan_, deduplicator_.highest_timestamp_us(), buffer_,
+                           task_.window_caches_, state_);
+    }
+    if (!task_.garbage_.RemoveRetired(plan_, state_)) result_.more = true;
     buffer_.Store();
     deduplicator_.Store();
   }
 
- private:
-  RuleCounts& counts(const PlannedRule& rule) { return result_.counts.rules[rule.rule->id()]; }
+  void TellCounts() {
+    const auto tell = [this](const PlannedRule& rule) {
+      const RuleCounts& counted = counts(rule);
+      if (counted != RuleCounts()) Add(counted, result_.counts.rules[rule.rule->id()]);
+    };
+    for (const PlannedRule& rule : plan_.local()) tell(rule);
+    for (const Repartition& repartition : plan_.repartitions()) {
+      for (const PlannedRule& rule : repartition.rules) tell(rule);
+    }
+  }
+
+  // --- records ---
+
+  // An event that was looked into ahead of its turn.
+  struct Decoded {
+    // nullptr: the stream's own.
+    const Repartition* repartition = nullptr;
+    bool known_topic = false;
+    absl::StatusOr<Envelope> envelope;
+    Hash128 identity;
+  };
+
+  // True when the stream's own partition has spoken.
+  bool TakeRecords() {
+    bool stream_spoke = false;
+    std::array<Decoded, kLookAhead> decoded;
+    const auto& records = input_.records;
+    for (std::size_t begin = 0; begin < records.size(); begin += kLookAhead) {
+      const std::size_t count = std::min(kLookAhead, records.size() - begin);
+      for (std::size_t i = 0; i < count; ++i) Decode(*records[begin + i], decoded[i]);
+      for (std::size_t i = 0; i < count; ++i) {
+        const kafka::RecordView& record = *records[begin + i];
+        deduplicator_.ObserveTimestamp(record.timestamp);
+        outputs_.NextCause(record.topic);
+        if (!decoded[i].known_topic) continue;
+        if (decoded[i].repartition == nullptr) {
+          stream_spoke = true;
+          OnStreamRecord(record, decoded[i]);
+        } else {
+          OnRepartitionRecord(*decoded[i].repartition, record, decoded[i]);
+        }
+      }
+    }
+    return stream_spoke;
+  }
+
+  void Decode(const kafka::RecordView& record, Decoded& decoded) {
+    const bool own = record.topic == plan_.stream().topic;
+    decoded.repartition = own ? nullptr : plan_.FindRepartition(record.topic);
+    decoded.known_topic = own || decoded.repartition != nullptr;
+    if (!decoded.known_topic) return;
+    decoded.envelope = ReadEnvelope(record);
+    if (!own || !decoded.envelope.ok()) return;
+    decoded.identity = deduplicator_.Identify(decoded.envelope->source, decoded.envelope->id);
+    deduplicator_.Prefetch(decoded.identity);
+  }
 
   // --- the stream itself ---
 
-  void OnStreamRecord(const kafka::Record& record) {
+  void OnStreamRecord(const kafka::RecordView& record, const Decoded& decoded) {
     ++result_.counts.in;
-    const absl::StatusOr<Envelope> envelope = ReadEvent(record);
-    if (!envelope.ok()) {
+    if (const absl::Status read = ReadEvent(decoded.envelope); !read.ok()) {
       ++result_.counts.invalid;
-      outputs_.WriteDeadLetter(record, envelope.status(), input_.now);
+      outputs_.WriteDeadLetter(record, read, input_.now);
       return;
     }
-    if (!deduplicator_.Admit(envelope->source, envelope->id, record.timestamp)) {
+    const Envelope& envelope = *decoded.envelope;
+    if (!deduplicator_.Admit(decoded.identity, envelope.source, envelope.id, record.timestamp)) {
       ++result_.counts.duplicate;
       return;
     }
     ++result_.counts.accepted;
 
-    const PartitionTime before = watermarks_.own();
-    watermarks_.Observe(envelope->time);
-    const Origin origin{record.where(), record.offset};
+    PartitionTime before;
+    if (before_matters_) before = watermarks_.own();
+    watermarks_.Observe(envelope.time);
+    const Origin origin{record.topic, record.partition, record.offset};
     for (const PlannedRule& rule : plan_.local()) {
-      std::optional<std::vector<std::string>> key = Admit(rule);
-      if (!key.has_value()) continue;
+      if (!Admit(rule)) continue;
       std::optional<WallTime> watermark;
       if (rule.event_time()) {
         watermark = before.OwnWatermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
                                         rule.closes_in_silence());
       }
-      Take(rule, *std::move(key), *envelope, origin, watermark);
+      Take(rule, envelope, origin, watermark);
     }
     for (const Repartition& repartition : plan_.repartitions()) {
-      std::optional<std::vector<std::string>> key;
+      bool wanted = false;
       for (const PlannedRule& rule : repartition.rules) {
-        std::optional<std::vector<std::string>> candidate = Admit(rule);
-        if (candidate.has_value()) key = std::move(candidate);
+        if (!Admit(rule)) continue;
+        wanted = true;
+        // The rules of one topic have one group key.
+        forward_key_ = group_key_;
       }
-      if (!key.has_value()) continue;
+      if (!wanted) continue;
       ++result_.counts.forwarded;
-      outputs_.WriteForward(repartition, JoinKey(*key), record, *envelope, origin,
+      outputs_.WriteForward(repartition, forward_key_, record, envelope, origin,
                             before.ToMark(task_.partition_));
     }
-    if (plan_.stream().processed) outputs_.WriteProcessed(record, *envelope, origin);
+    if (plan_.stream().processed) outputs_.WriteProcessed(record, envelope, origin);
   }
 
-  // The event, parsed into task_.messages_ as well.
-  absl::StatusOr<Envelope> ReadEvent(const kafka::Record& record) {
-    TOCSIN_ASSIGN_OR_RETURN(Envelope envelope, ReadEnvelope(record));
+  // Reads the event's fields into task_.messages_.
+  absl::Status ReadEvent(const absl::StatusOr<Envelope>& envelope) {
+    if (!envelope.ok()) return envelope.status();
     const std::string& expected = plan_.stream().message_type;
-    if (!expected.empty() && envelope.type != expected) {
-      return InvalidArgument(Concat("ce_type is ", envelope.type, ", but the stream ",
+    if (!expected.empty() && envelope->type != expected) {
+      return InvalidArgument(Concat("ce_type is ", envelope->type, ", but the stream ",
                                     plan_.stream().topic, " carries ", expected));
     }
-    for (const std::unique_ptr<google::protobuf::Message>& message : task_.messages_) {
-      if (!message->ParseFromArray(envelope.payload.data(),
-                                   static_cast<int>(envelope.payload.size()))) {
-        return InvalidArgument(
-            Concat("the value is not a message of type ", message->GetDescriptor()->full_name()));
+    for (schema::ProjectedMessage& message : task_.messages_) {
+      if (!message.Read(envelope->payload)) {
+        return InvalidArgument(Concat("the value is not a message of type ",
+                                      message.projection().descriptor()->full_name()));
       }
     }
-    return envelope;
+    return absl::OkStatus();
   }
 
-  // Does the event take part in the rule? Counts why not.
-  std::optional<std::vector<std::string>> Admit(const PlannedRule& rule) {
-    const google::protobuf::Message& message = *task_.messages_[rule.message];
+  schema::FieldView FieldsOf(const PlannedRule& rule) {
+    return {task_.messages_[rule.message], rule.slots.data()};
+  }
+
+  // Does the event take part in the rule? Then group_key_ is its key. Counts why not.
+  bool Admit(const PlannedRule& rule) {
+    const schema::FieldView fields = FieldsOf(rule);
     absl::Status error;
-    if (!rule.rule->Matches(message, &error)) {
+    if (!rule.rule->Matches(fields, &error)) {
       if (!error.ok()) ++counts(rule).where_errors;
       ++counts(rule).filtered;
-      return std::nullopt;
+      return false;
     }
-    std::optional<std::vector<std::string>> key = rule.rule->GroupKey(message);
-    if (!key.has_value()) ++counts(rule).missing_key;
-    return key;
+    if (!rule.rule->JoinedGroupKey(fields, group_key_)) {
+      ++counts(rule).missing_key;
+      return false;
+    }
+    return true;
   }
 
   // --- repartition topics ---
 
-  void OnRepartitionRecord(const Repartition& repartition, const kafka::Record& record) {
+  void OnRepartitionRecord(const Repartition& repartition, const kafka::RecordView& record,
+                           const Decoded& decoded) {
     if (record.headers.Find(kKindHeader) == kKindMark) {
       if (!watermarks_.TakeMark(repartition, record)) {
         outputs_.WriteDeadLetter(record, InvalidArgument("not a watermark mark"), input_.now);
       }
       return;
     }
-    absl::StatusOr<Envelope> envelope = ReadEvent(record);
+    absl::Status read = ReadEvent(decoded.envelope);
     const std::optional<Origin> origin =
         DecodeOrigin(record.headers.Find(kOriginHeader).value_or(""));
     v1::WatermarkMark before;
     const std::optional<std::string_view> before_bytes = record.headers.Find(kBeforeHeader);
-    if (envelope.ok() &&
+    if (read.ok() &&
         (!origin.has_value() || !before_bytes.has_value() ||
          !before.ParseFromArray(before_bytes->data(), static_cast<int>(before_bytes->size())))) {
-      envelope = InvalidArgument("a forwarded event without its origin");
+      read = InvalidArgument("a forwarded event without its origin");
     }
-    if (!envelope.ok()) {
+    if (!read.ok()) {
       ++result_.counts.invalid;
-      outputs_.WriteDeadLetter(record, envelope.status(), input_.now);
+      outputs_.WriteDeadLetter(record, read, input_.now);
       return;
     }
     const PartitionTime upstream = PartitionTime::FromMark(before);
     for (const PlannedRule& rule : repartition.rules) {
-      const google::protobuf::Message& message = *task_.messages_[rule.message];
       // Why an event does not take part was counted where it came in.
-      if (!rule.rule->Matches(message)) continue;
-      std::optional<std::vector<std::string>> key = rule.rule->GroupKey(message);
-      if (!key.has_value()) continue;
+      const schema::FieldView fields = FieldsOf(rule);
+      if (!rule.rule->Matches(fields) || !rule.rule->JoinedGroupKey(fields, group_key_)) continue;
       std::optional<WallTime> watermark;
       if (rule.event_time()) {
         watermark = upstream.Watermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
                                        rule.closes_in_silence());
       }
-      Take(rule, *std::move(key), *envelope, *origin, watermark);
+      Take(rule, *decoded.envelope, *origin, watermark);
     }
   }
 
   // --- rules ---
 
-  // The event takes part: hold it, or evaluate the rule at once. `watermark`: what the event's own
-  // partition had promised to this rule before it.
-  void Take(const PlannedRule& rule, std::vector<std::string> group_key, const Envelope& envelope,
-            const Origin& origin, std::optional<WallTime> watermark) {
+  // The event takes part, with group_key_: hold it, or evaluate the rule at once. `watermark`: what
+  // the event's own partition had promised to this rule before it.
+  void Take(const PlannedRule& rule, const Envelope& envelope, const Origin& origin,
+            std::optional<WallTime> watermark) {
     if (const CompiledWindow* window = rule.rule->window()) {
-      windows_.Take(rule, std::move(group_key), window->Values(*task_.messages_[rule.message]),
-                    envelope, origin, watermark, deduplicator_.highest_timestamp_us());
+      windows_.Take(rule, SplitKey(group_key_, rule.key_fields()),
+                    window->Values(FieldsOf(rule).message()), envelope, origin, watermark,
+                    deduplicator_.highest_timestamp_us());
       return;
     }
-    std::optional<std::vector<std::string>> value =
-        rule.rule->Value(*task_.messages_[rule.message]);
-    if (!value.has_value()) {
+    if (!rule.rule->JoinedValue(FieldsOf(rule), value_)) {
       ++counts(rule).missing_key;
       return;
     }
-    v1::StoredEvent stored = MakeStored(envelope, origin, JoinKey(*value));
     if (!rule.event_time()) {
       ++counts(rule).taken;
-      Evaluate(rule, group_key, std::move(stored));
+      packed_.clear();
+      AppendPacked(envelope, origin.topic, origin.partition, origin.offset, value_, packed_);
+      std::string_view rest = packed_;
+      Evaluate(rule, group_key_, *TakePacked(rest));
       return;
     }
     if ((watermark.has_value() && envelope.time <= *watermark) ||
@@ -249,10 +322,7 @@ class Task::Batch {
       return;
     }
     ++counts(rule).taken;
-    v1::HeldEvent held;
-    *held.mutable_event() = std::move(stored);
-    for (std::string& part : group_key) held.add_group_key(std::move(part));
-    buffer_.Hold(rule, envelope, origin, held);
+    buffer_.Hold(rule, envelope, origin, group_key_, value_);
   }
 
   void Release(const PlannedRule& rule) {
@@ -262,11 +332,11 @@ class Task::Batch {
       if (!windows_.Release(rule, topic, deduplicator_.highest_timestamp_us())) result_.more = true;
       return;
     }
-    const bool complete = buffer_.Release(rule, [&](v1::HeldEvent held) {
-      outputs_.NextCause(topic);
-      Evaluate(rule, {held.group_key().begin(), held.group_key().end()},
-               std::move(*held.mutable_event()));
-    });
+    const bool complete =
+        buffer_.Release(rule, [&](std::string_view group_key, const PackedEvent& event) {
+          outputs_.NextCause(topic);
+          Evaluate(rule, group_key, event);
+        });
     if (!complete) result_.more = true;
   }
 
@@ -282,9 +352,8 @@ class Task::Batch {
     }
   }
 
-  void Evaluate(const PlannedRule& rule, const std::vector<std::string>& group_key,
-                v1::StoredEvent event) {
-    detector_.Evaluate(rule, group_key, std::move(event), deduplicator_.highest_timestamp_us());
+  void Evaluate(const PlannedRule& rule, std::string_view group_key, const PackedEvent& event) {
+    detector_.Evaluate(rule, group_key, event, deduplicator_.highest_timestamp_us());
   }
 
   Task& task_;
@@ -293,16 +362,30 @@ class Task::Batch {
   const TaskInput& input_;
   TaskResult& result_;
 
-  Deduplicator deduplicator_;
+  // Some rule asks what the partition had seen and promised before an event.
+  bool before_matters_ = false;
+  Deduplicator& deduplicator_;
+  ReorderBuffer& buffer_;
+  // By the rule's number.
+  std::vector<RuleCounts> rule_counts_;
   Watermarks watermarks_;
-  ReorderBuffer buffer_;
   OutputWriter outputs_;
   Detector detector_;
   WindowOperator windows_;
+
+  // Of the event at hand; used again for the next.
+  std::string group_key_;
+  std::string forward_key_;
+  std::string value_;
+  std::string packed_;
 };
 
 Task::Task(std::int32_t partition, std::shared_ptr<const RulePlan> plan, TaskOptions options)
-    : partition_(partition), options_(std::move(options)), garbage_(options_.max_sweep) {
+    : partition_(partition),
+      options_(std::move(options)),
+      deduplicator_(options_),
+      buffer_(options_.max_release),
+      garbage_(options_.max_sweep) {
   SetPlan(std::move(plan));
 }
 Task::~Task() = default;
@@ -311,15 +394,27 @@ void Task::SetPlan(std::shared_ptr<const RulePlan> plan) {
   // Messages go before the plan whose factory made them.
   messages_.clear();
   plan_ = std::move(plan);
-  for (const google::protobuf::Message* prototype : plan_->prototypes()) {
-    messages_.emplace_back(prototype->New());
+  for (const RulePlan::MessageType& message : plan_->messages()) {
+    messages_.emplace_back(message.projection, *message.prototype);
   }
-  Rewind();
+  window_caches_.clear();
+  std::vector<const PlannedRule*> rules(plan_->rule_count());
+  for (const PlannedRule& rule : plan_->local()) rules[rule.number] = &rule;
+  for (const Repartition& repartition : plan_->repartitions()) {
+    for (const PlannedRule& rule : repartition.rules) rules[rule.number] = &rule;
+  }
+  for (const PlannedRule* rule : rules) window_caches_.emplace_back(WindowKey(rule->prefix, ""));
+  buffer_.Drop();
+  windows_.Drop();
+  garbage_.Restart();
 }
 
 void Task::Rewind() {
-  garbage_.Restart();
+  deduplicator_.Drop();
+  buffer_.Drop();
+  for (TypedCache<Window>& windows : window_caches_) windows.Drop();
   windows_.Drop();
+  garbage_.Restart();
 }
 
 TaskResult Task::Run(const TaskInput& input, StateView& state) {
@@ -358,7 +453,10 @@ std::map<std::string, std::int64_t> Task::Offsets(const StateReader& state) {
 
 absl::Status Task::CheckFormat(const StateReader& state) {
   const std::optional<std::string> format = state.Get(kFormatKey);
-  if (!format.has_value() || *format == std::to_string(kStateFormat)) return absl::OkStatus();
+  if (!format.has_value()) return absl::OkStatus();
+  for (int known = 1; known <= kStateFormat; ++known) {
+    if (*format == std::to_string(known)) return absl::OkStatus();
+  }
   return FailedPrecondition(Concat("the state was written in format ", *format,
                                    ", this program knows format ", kStateFormat,
                                    ": run the newer program, or let it rebuild the state"));

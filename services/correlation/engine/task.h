@@ -24,6 +24,9 @@
 //   output_writer      records as they lie on their topics
 //   garbage_collector  removes state that no later event can meet
 //
+// What a task reads of its state it keeps in memory, bounded, from batch to batch, and writes back
+// once per transaction; events are read where they lie, and no message is built of them.
+//
 // Threads: one at a time.
 #pragma once
 
@@ -36,25 +39,26 @@
 
 #include "absl/status/status.h"
 #include "lib/base/clock.h"
-#include "lib/kafka/types.h"
+#include "lib/kafka/record_view.h"
+#include "lib/schema/wire_projection.h"
 #include "services/correlation/engine/counts.h"
+#include "services/correlation/engine/deduplicator.h"
+#include "services/correlation/engine/detector.h"
 #include "services/correlation/engine/garbage_collector.h"
 #include "services/correlation/engine/idle_tracker.h"
 #include "services/correlation/engine/output_writer.h"
+#include "services/correlation/engine/reorder_buffer.h"
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/engine/state_view.h"
 #include "services/correlation/engine/task_options.h"
 #include "services/correlation/engine/window_store.h"
 
-namespace google::protobuf {
-class Message;
-}  // namespace google::protobuf
-
 namespace tocsin::correlation {
 
 struct TaskInput {
-  // In any order that keeps the order within each partition.
-  std::vector<const kafka::Record*> records;
+  // In any order that keeps the order within each partition. What they show must live until Run
+  // returns.
+  std::vector<const kafka::RecordView*> records;
   // What the silence of the stream's partition has made due. Ignored when `records` holds an event
   // of that partition: it is not silent.
   std::vector<DueSilence> silences;
@@ -62,6 +66,10 @@ struct TaskInput {
   std::map<std::string, std::int64_t> next_offsets;
   // For the headers of dead letters only.
   WallTime now{};
+  // The last batch of its transaction: what the task keeps in memory (windows, waiting events,
+  // identities) is written to the state. Several batches may share a transaction and one StateView;
+  // each value is then written once. Before such a batch the state must not be committed.
+  bool flush = true;
 };
 
 struct TaskResult {
@@ -80,9 +88,10 @@ class Task {
   // for byte.
   TaskResult Run(const TaskInput& input, StateView& state);
 
-  // From the next Run on.
+  // From the next Run on. Behind a Run that flushed.
   void SetPlan(std::shared_ptr<const RulePlan> plan);
-  // The last Run was not committed: forget what it has taught this object.
+  // The last Runs were not committed: forget what they have taught this object. The next Run reads
+  // what it needs from the state that it is given.
   void Rewind();
 
   // True when these silences would change anything: an idle system stays quiet.
@@ -107,8 +116,11 @@ class Task {
   const std::int32_t partition_;
   const TaskOptions options_;
   std::shared_ptr<const RulePlan> plan_;
-  // Reused for every event; one for each of the plan's prototypes.
-  std::vector<std::unique_ptr<google::protobuf::Message>> messages_;
+  // Reused for every event; one for each of the plan's messages.
+  std::vector<schema::ProjectedMessage> messages_;
+  Deduplicator deduplicator_;
+  ReorderBuffer buffer_;
+  WindowCaches window_caches_;
   GarbageCollector garbage_;
   WindowStore windows_;
 };

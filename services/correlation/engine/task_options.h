@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/base/hash.h"
 #include "lib/schema/wire_format.h"
 #include "services/correlation/engine/partition_time.h"
 
@@ -37,6 +38,11 @@ struct TaskOptions {
   // Repeated identities are recognised for so long (by Kafka timestamps) and so many events.
   Duration identity_age = std::chrono::hours(24);
   std::int64_t identity_count = 1'000'000;
+  // By which a new state hashes identities: random in production, so that nobody can make two
+  // that collide. A state keeps its own.
+  SipKey identity_key;
+  // What a task may keep in memory of its windows.
+  std::size_t cache_bytes = std::size_t{128} << 20;
   // At most so many held events are released, and so many old keys removed, in one batch.
   std::size_t max_release = 10'000;
   std::size_t max_sweep = 64;

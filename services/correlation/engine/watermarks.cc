@@ -67,9 +67,11 @@ void Watermarks::Observe(WallTime event_time) {
   if (time_.Observe(event_time)) time_.Prune(plan_.max_disorder());
 }
 
-bool Watermarks::TakeMark(const Repartition& repartition, const kafka::Record& record) {
+bool Watermarks::TakeMark(const Repartition& repartition, const kafka::RecordView& record) {
   v1::WatermarkMark mark;
-  if (!record.value.has_value() || !mark.ParseFromString(*record.value)) return false;
+  if (!record.value.has_value() ||
+      !mark.ParseFromArray(record.value->data(), static_cast<int>(record.value->size())))
+    return false;
   state_.Put(MarkKey(repartition.topic, mark.upstream_partition()), *record.value);
   marked_.insert(repartition.topic);
   return true;

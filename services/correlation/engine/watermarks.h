@@ -14,7 +14,7 @@
 #include <string_view>
 
 #include "lib/base/clock.h"
-#include "lib/kafka/types.h"
+#include "lib/kafka/record_view.h"
 #include "services/correlation/engine/idle_tracker.h"
 #include "services/correlation/engine/output_writer.h"
 #include "services/correlation/engine/partition_time.h"
@@ -45,7 +45,7 @@ class Watermarks {
   }
 
   // A mark that came through `repartition`. False: it is none.
-  bool TakeMark(const Repartition& repartition, const kafka::Record& record);
+  bool TakeMark(const Repartition& repartition, const kafka::RecordView& record);
 
   // For rules that read the own partition alone.
   void AdvanceLocal(const PlannedRule& rule, ReorderBuffer& buffer) const;

@@ -84,7 +84,7 @@ void WindowOperator::Take(const PlannedRule& rule, std::vector<std::string> grou
     *held.mutable_sample()->add_values() = ToSample(std::move(value));
   }
   for (std::string& part : group_key) held.add_group_key(std::move(part));
-  held.set_traceparent(envelope.traceparent);
+  held.set_traceparent(std::string(envelope.traceparent));
 
   std::optional<std::int64_t> promised;
   if (rule.event_time()) {
@@ -103,7 +103,7 @@ void WindowOperator::Take(const PlannedRule& rule, std::vector<std::string> grou
   held.set_doubtful(place->doubtful);
   if (rule.event_time()) {
     state_.Put(HeldKey(rule.prefix, FromMicros(place->position_us), envelope.sequence,
-                       origin.where.partition, origin.offset),
+                       origin.partition, origin.offset),
                held.SerializeAsString());
     return;
   }

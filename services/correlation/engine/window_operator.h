@@ -35,7 +35,7 @@ class WindowOperator {
  public:
   // At most about `max_steps` events and closings are worked off in all. All must outlive it.
   WindowOperator(WindowStore& store, StateView& state, ReorderBuffer& buffer, OutputWriter& outputs,
-                 Counts& counts, std::size_t max_steps)
+                 std::vector<RuleCounts>& counts, std::size_t max_steps)
       : store_(store),
         state_(state),
         buffer_(buffer),
@@ -58,7 +58,7 @@ class WindowOperator {
   void Store() { store_.Flush(); }
 
  private:
-  RuleCounts& counts(const PlannedRule& rule) { return counts_.rules[rule.rule->id()]; }
+  RuleCounts& counts(const PlannedRule& rule) { return counts_[rule.number]; }
 
   // Everything due before `us`. False: the steps are used up.
   bool WorkOffBefore(const PlannedRule& rule, std::int64_t us, std::size_t most);
@@ -92,7 +92,8 @@ class WindowOperator {
   StateView& state_;
   ReorderBuffer& buffer_;
   OutputWriter& outputs_;
-  Counts& counts_;
+  // By the rule's number.
+  std::vector<RuleCounts>& counts_;
   const std::size_t max_steps_;
   std::size_t steps_ = 0;
   std::int64_t timestamp_us_ = 0;

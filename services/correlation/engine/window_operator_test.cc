@@ -73,8 +73,10 @@ class WindowOperatorTest : public ::testing::Test {
     call.time = begin_ + at;
     kafka::Record record = MakeCallRecord(call, 0, row_);
     record.timestamp = begin_ + sent;
+    kafka::HeaderMemory headers;
+    const kafka::RecordView view = kafka::AsView(record, headers);
     TaskInput input;
-    input.records = {&record};
+    input.records = {&view};
     return Run(input);
   }
 
@@ -174,8 +176,10 @@ TEST_F(WindowOperatorTest, AnAbortedBatchLeavesNothingBehind) {
   call.row = 77;
   call.time = begin_ + seconds(2);
   const kafka::Record record = MakeCallRecord(call, 0, 77);
+  kafka::HeaderMemory headers;
+  const kafka::RecordView view = kafka::AsView(record, headers);
   TaskInput input;
-  input.records = {&record};
+  input.records = {&view};
   Overlay dropped(state_);
   task_->Run(input, dropped);
   task_->Rewind();

@@ -3,6 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "google/protobuf/util/time_util.h"
 #include "lib/base/testing/status_matchers.h"
 #include "lib/base/text.h"
@@ -27,13 +34,21 @@ v1::StoredEvent Event(const Step& step, std::size_t number) {
   return event;
 }
 
+std::optional<Firing> Add(const CompiledRule& rule, const Step& step, std::size_t number,
+                          Window& window) {
+  std::string packed;
+  AppendPacked(Event(step, number), packed);
+  std::string_view rest = packed;
+  return window.Add(rule, *TakePacked(rest), 7);
+}
+
 struct Case {
   std::string name;
   testing::RuleSpec rule;
   std::vector<Step> steps;
   // Each firing as "value: ids".
   std::vector<std::string> firings;
-  int left = 0;
+  std::size_t left = 0;
 };
 
 testing::RuleSpec Rule(std::int64_t at_least, RuleOrder order, std::string count_field = "") {
@@ -49,18 +64,18 @@ class WindowTest : public ::testing::TestWithParam<Case> {};
 TEST_P(WindowTest, Fires) {
   const Case& test = GetParam();
   const auto rule = testing::MakeRule(test.rule);
-  v1::WindowState window;
+  Window window;
   std::vector<std::string> firings;
   std::size_t number = 0;
   for (const Step& step : test.steps) {
-    const auto firing = AddToWindow(*rule, Event(step, ++number), window);
+    const auto firing = Add(*rule, step, ++number, window);
     if (!firing.has_value()) continue;
     std::string text = Concat(firing->value, ":");
     for (const v1::StoredEvent& event : firing->events) text += " " + event.reference().id();
     firings.push_back(text);
   }
   EXPECT_EQ(firings, test.firings);
-  EXPECT_EQ(window.events_size(), test.left);
+  EXPECT_EQ(window.size(), test.left);
 }
 
 constexpr RuleOrder kEventTime = RuleOrder::kEventTime;
@@ -109,17 +124,123 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(WindowBoundTest, FloodOfOneValueKeepsTheCount) {
   const auto rule = testing::MakeRule(Rule(2, kEventTime, "agency"));
-  v1::WindowState window;
-  EXPECT_FALSE(AddToWindow(*rule, Event({0, "b"}, 0), window).has_value());
-  window.Clear();
+  Window window;
   for (std::size_t i = 1; i <= 1'500; ++i) {
-    ASSERT_FALSE(AddToWindow(*rule, Event({0, "a"}, i), window).has_value());
+    ASSERT_FALSE(Add(*rule, {0, "a"}, i, window).has_value());
   }
-  EXPECT_EQ(window.events_size(), kMinWindowCapacity);
-  EXPECT_EQ(window.events(999).reference().id(), "1500") << "the newest stays";
-  const auto firing = AddToWindow(*rule, Event({1, "b"}, 1'501), window);
+  EXPECT_EQ(window.size(), static_cast<std::size_t>(kMinWindowCapacity));
+  EXPECT_EQ(window.Events().back().reference().id(), "1500") << "the newest stays";
+  const auto firing = Add(*rule, {1, "b"}, 1'501, window);
   ASSERT_TRUE(firing.has_value());
   EXPECT_EQ(firing->value, 2);
+}
+
+// Against the plainest way to say it, with the window read anew from the state now and then.
+TEST(WindowPropertyTest, FiresAsTheDefinitionSays) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    std::mt19937_64 random(seed);
+    const RuleOrder order = seed % 2 == 0 ? kEventTime : kArrival;
+    const bool distinct = seed % 3 == 0;
+    const auto at_least = static_cast<std::int64_t>(2 + seed % 5);
+    const auto rule = testing::MakeRule(Rule(at_least, order, distinct ? "agency" : ""));
+    Window window;
+    MemoryState state;
+    bool stored = false;
+    std::vector<std::pair<Step, std::size_t>> kept;
+    int minute = 0;
+    for (std::size_t number = 1; number <= 150; ++number) {
+      minute += static_cast<int>(random() % 4);
+      // In arrival order some come late, few so late that they find nothing.
+      int at = minute;
+      if (order == kArrival && random() % 4 == 0) at -= static_cast<int>(random() % 90);
+      const Step step{at, std::string(1, static_cast<char>('a' + random() % 3))};
+      int newest = at;
+      for (const auto& [other, id] : kept) newest = std::max(newest, other.minute);
+      const int oldest = (order == kArrival ? newest - 60 : at) - 10;
+      std::erase_if(kept, [&](const auto& old) { return old.first.minute <= oldest; });
+      kept.emplace_back(step, number);
+      std::vector<std::string> ids;
+      std::set<std::string> values;
+      for (const auto& [other, id] : kept) {
+        if (other.minute <= at - 10 || other.minute > at) continue;
+        ids.push_back(std::to_string(id));
+        values.insert(other.value);
+      }
+      const std::size_t count = distinct ? values.size() : ids.size();
+      const auto firing = Add(*rule, step, number, window);
+      ASSERT_EQ(firing.has_value(), std::cmp_greater_equal(count, at_least))
+          << "seed " << seed << " event " << number;
+      if (firing.has_value()) {
+        std::vector<std::string> fired;
+        for (const v1::StoredEvent& event : firing->events) fired.push_back(event.reference().id());
+        ASSERT_EQ(fired, ids);
+        kept.clear();
+      }
+      ASSERT_EQ(window.size(), kept.size());
+      if (random() % 5 != 0) continue;
+      Overlay overlay(state);
+      window.Save(overlay, "k", stored);
+      state.Apply(overlay.changes());
+      ASSERT_EQ(state.entries().empty(), kept.empty()) << "no piece is left behind";
+      stored = !kept.empty();
+      if (kept.empty()) continue;
+      const Window::Summary summary = Window::Summarise(*state.Get("k"));
+      EXPECT_EQ(summary.touched_us, 7);
+      newest = at;
+      for (const auto& [other, id] : kept) newest = std::max(newest, other.minute);
+      EXPECT_EQ(summary.highest_us, 1'000'000 * (1'700'000'000 + 60 * std::int64_t{newest}));
+      if (random() % 2 == 0) window = Window::Load(state, "k", stored);
+      ASSERT_TRUE(stored);
+      ASSERT_EQ(window.size(), kept.size());
+      for (std::size_t i = 0; i < kept.size(); ++i) {
+        ASSERT_EQ(window.Events()[i].reference().id(), std::to_string(kept[i].second));
+      }
+      if (random() % 20 == 0) {
+        Overlay removal(state);
+        Window::Remove("k", *state.Get("k"), removal);
+        MemoryState without = state;
+        without.Apply(removal.changes());
+        EXPECT_TRUE(without.entries().empty());
+      }
+    }
+  }
+}
+
+// A window with many events changes a little of the state with each.
+TEST(WindowStateTest, AnEventWritesLittle) {
+  const auto rule = testing::MakeRule(Rule(1'000, kArrival));
+  MemoryState state;
+  Window window;
+  std::size_t written = 0;
+  for (std::size_t number = 1; number <= 400; ++number) {
+    ASSERT_FALSE(Add(*rule, {static_cast<int>(number) / 8, ""}, number, window).has_value());
+    Overlay overlay(state);
+    window.Save(overlay, "k", number > 1);
+    for (const auto& [key, value] : overlay.changes()) written += value.value_or("").size();
+    state.Apply(overlay.changes());
+  }
+  EXPECT_EQ(window.size(), 400U);
+  EXPECT_LT(written / 400, 8 * 32U + 64U);
+}
+
+TEST(WindowFormatTest, Format1IsRead) {
+  v1::WindowState old;
+  *old.add_events() = Event({1, "x"}, 1);
+  *old.add_events() = Event({0, "y"}, 2);
+  old.set_touched_us(99);
+  MemoryState state;
+  state.Apply({{"k", old.SerializeAsString()}});
+  EXPECT_EQ(Window::Summarise(*state.Get("k")).highest_us, 1'700'000'060'000'000);
+  EXPECT_EQ(Window::Summarise(*state.Get("k")).touched_us, 99);
+  bool stored = false;
+  Window window = Window::Load(state, "k", stored);
+  EXPECT_TRUE(stored);
+  ASSERT_EQ(window.size(), 2U);
+  EXPECT_EQ(window.Events()[1].SerializeAsString(), old.events(1).SerializeAsString());
+  Overlay overlay(state);
+  window.Save(overlay, "k", stored);
+  EXPECT_EQ(Window::Summarise(*overlay.Get("k")).highest_us, 1'700'000'060'000'000);
+  EXPECT_EQ(Window::Summarise(*overlay.Get("k")).touched_us, 99);
 }
 
 TEST(WindowBoundTest, NumbersBeyondTheBoundAreRefused) {

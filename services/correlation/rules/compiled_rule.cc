@@ -101,6 +101,24 @@ class Compiled final : public CompiledRule {
     return Texts(value_fields_, message);
   }
 
+  const std::vector<schema::FieldPath>& paths() const override { return paths_; }
+
+  bool Matches(const schema::FieldView& fields, absl::Status* error) const override {
+    if (where_ == nullptr) return true;
+    const absl::StatusOr<bool> result = where_->EvaluateBool(fields);
+    if (result.ok()) return *result;
+    if (error != nullptr) *error = result.status();
+    return false;
+  }
+
+  bool JoinedGroupKey(const schema::FieldView& fields, std::string& joined) const override {
+    return JoinTexts(group_by_, group_by_at_, fields, joined);
+  }
+
+  bool JoinedValue(const schema::FieldView& fields, std::string& joined) const override {
+    return JoinTexts(value_fields_, value_fields_at_, fields, joined);
+  }
+
   bool ConditionHolds(std::int64_t value) const override {
     const Condition& c = spec_.correlation().condition();
     return (!c.has_gt() || value > c.gt()) && (!c.has_gte() || value >= c.gte()) &&
@@ -123,6 +141,29 @@ class Compiled final : public CompiledRule {
     return texts;
   }
 
+  static bool JoinTexts(const std::vector<FieldPath>& paths, const std::vector<std::size_t>& at,
+                        const schema::FieldView& fields, std::string& joined) {
+    joined.clear();
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+      if (i > 0) joined += '|';
+      if (!paths[i].AppendText(fields, at[i], paths.size() > 1, joined)) return false;
+    }
+    return true;
+  }
+
+  // Lays out paths(): the expression's first, as it asks for them.
+  void ArrangePaths() {
+    if (where_ != nullptr) paths_ = where_->paths();
+    const auto add = [this](const std::vector<FieldPath>& fields, std::vector<std::size_t>& at) {
+      for (const FieldPath& field : fields) {
+        at.push_back(paths_.size());
+        for (schema::FieldPath& path : field.Paths()) paths_.push_back(std::move(path));
+      }
+    };
+    add(group_by_, group_by_at_);
+    add(value_fields_, value_fields_at_);
+  }
+
   Rule spec_;
   std::string source_;
   std::string content_hash_;
@@ -132,6 +173,10 @@ class Compiled final : public CompiledRule {
   std::vector<FieldPath> group_by_;
   std::vector<FieldPath> value_fields_;
   std::optional<CompiledWindow> window_;
+  std::vector<schema::FieldPath> paths_;
+  // Where in paths_ each field begins.
+  std::vector<std::size_t> group_by_at_;
+  std::vector<std::size_t> value_fields_at_;
   std::string repartition_topic_;
 };
 
@@ -159,6 +204,7 @@ class RuleCompiler {
     }
     TOCSIN_RETURN_IF_ERROR(CheckStream());
     TOCSIN_RETURN_IF_ERROR(mistakes_.status());
+    rule_->ArrangePaths();
     rule_->source_ = std::string(yaml_);
     rule_->content_hash_ = ContentHash(spec_);
     return std::shared_ptr<const CompiledRule>(rule_);
@@ -494,6 +540,21 @@ std::string JoinKey(const std::vector<std::string>& values) {
     }
   }
   return key;
+}
+
+std::vector<std::string> SplitKey(std::string_view joined, std::size_t count) {
+  if (count == 1) return {std::string(joined)};
+  std::vector<std::string> values(count);
+  std::size_t value = 0;
+  for (std::size_t i = 0; i < joined.size() && value < count; ++i) {
+    if (joined[i] == '|') {
+      ++value;
+      continue;
+    }
+    if (joined[i] == '\\' && i + 1 < joined.size()) ++i;
+    values[value] += joined[i];
+  }
+  return values;
 }
 
 absl::StatusOr<std::shared_ptr<const CompiledRule>> CompileRule(std::string_view yaml,

@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/schema/wire_projection.h"
 #include "services/correlation/rules/window_rule.h"
 #include "tocsin/rule/v1/rule.pb.h"
 
@@ -120,6 +121,14 @@ class CompiledRule {
   virtual std::optional<std::vector<std::string>> Value(
       const google::protobuf::Message& message) const = 0;
 
+  // The same questions to an event's bytes, without building a message. `fields` is a view of
+  // paths(), in that order, of a message of descriptor().
+  virtual const std::vector<schema::FieldPath>& paths() const = 0;
+  virtual bool Matches(const schema::FieldView& fields, absl::Status* error = nullptr) const = 0;
+  // JoinKey of GroupKey and of Value, written over `joined`. False: one of the fields is missing.
+  virtual bool JoinedGroupKey(const schema::FieldView& fields, std::string& joined) const = 0;
+  virtual bool JoinedValue(const schema::FieldView& fields, std::string& joined) const = 0;
+
   // All comparisons of the condition, for the number of events or of distinct values in the window.
   virtual bool ConditionHolds(std::int64_t value) const = 0;
 };
@@ -127,6 +136,8 @@ class CompiledRule {
 // One text for a group key or a value tuple: equal exactly when the tuples are equal, whatever
 // bytes their values hold. A single value is its own text.
 std::string JoinKey(const std::vector<std::string>& values);
+// The values again, `count` of them.
+std::vector<std::string> SplitKey(std::string_view joined, std::size_t count);
 
 // INVALID_ARGUMENT with `file:line:column: reason` lines when the rule is refused. Nothing is
 // accepted and then ignored: what the engine cannot honour is refused here.

@@ -3,6 +3,8 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 
+#include <array>
+#include <charconv>
 #include <cmath>
 
 #include "lib/base/hex.h"
@@ -171,6 +173,68 @@ std::optional<std::string> FieldPath::Text(const google::protobuf::Message& mess
     default:
       // Resolve lets no other type pass.
       return std::nullopt;
+  }
+}
+
+std::vector<schema::FieldPath> FieldPath::Paths() const {
+  std::vector<schema::FieldPath> paths;
+  for (std::size_t length = 1; length <= steps_.size(); ++length) {
+    paths.emplace_back(steps_.begin(), steps_.begin() + static_cast<std::ptrdiff_t>(length));
+  }
+  return paths;
+}
+
+bool FieldPath::AppendText(const schema::FieldView& fields, std::size_t first, bool escaped,
+                           std::string& out) const {
+  for (std::size_t i = 0; i + 1 < steps_.size(); ++i) {
+    if (!fields[first + i].present) return false;
+  }
+  const FieldDescriptor& field = *steps_.back();
+  const schema::Slot& slot = fields[first + steps_.size() - 1];
+  if (field.has_presence() && !slot.present) return false;
+  const auto append_number = [&out](auto number) {
+    std::array<char, 24> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), number).ptr;
+    out.append(text.data(), end);
+  };
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING:
+      if (slot.size == 0) return false;
+      if (field.type() == FieldDescriptor::TYPE_BYTES) {
+        out += HexEncode(slot.text());
+      } else if (escaped) {
+        for (const char c : slot.text()) {
+          if (c == '|' || c == '\\') out += '\\';
+          out += c;
+        }
+      } else {
+        out += slot.text();
+      }
+      return true;
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      if (slot.integer == 0) return false;
+      const auto* value = field.enum_type()->FindValueByNumber(static_cast<int>(slot.integer));
+      if (value == nullptr) {
+        append_number(slot.integer);
+      } else {
+        out += value->name();
+      }
+      return true;
+    }
+    case FieldDescriptor::CPPTYPE_INT32:
+    case FieldDescriptor::CPPTYPE_INT64:
+      append_number(slot.integer);
+      return true;
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64:
+      append_number(slot.natural);
+      return true;
+    case FieldDescriptor::CPPTYPE_BOOL:
+      out += slot.boolean ? "true" : "false";
+      return true;
+    default:
+      // Resolve lets no other type pass.
+      return false;
   }
 }
 

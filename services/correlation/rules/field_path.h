@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "lib/schema/wire_projection.h"
 #include "services/correlation/aggregate/value.h"
 
 namespace google::protobuf {
@@ -39,6 +40,13 @@ class FieldPath {
   // The number of a path that ResolveNumber has found; none when the field is not set or its number
   // is not finite.
   aggregate::Value Number(const google::protobuf::Message& message) const;
+
+  // What a projection has to read for AppendText: each message on the way, then the field itself.
+  std::vector<schema::FieldPath> Paths() const;
+  // Appends Text of the message whose Paths() stand in `fields` from `first` on; with `escaped` as
+  // a part of a joined key (JoinKey). False: it is missing.
+  bool AppendText(const schema::FieldView& fields, std::size_t first, bool escaped,
+                  std::string& out) const;
 
  private:
   static absl::StatusOr<FieldPath> ResolveSteps(std::string_view path,

@@ -33,6 +33,9 @@ class TestRule final : public CompiledRule {
     rule_.mutable_correlation()->mutable_condition()->set_gte(spec_.at_least);
     hash_ = Concat(std::hash<std::string>()(rule_.SerializeAsString() + spec_.count_field),
                    "-hash-of-it");
+    for (int i = 0; i < CallDescriptor()->field_count(); ++i) {
+      paths_.push_back({CallDescriptor()->field(i)});
+    }
     repartition_ =
         Concat("correlation-", spec_.stream, "-by-", Join(spec_.group_by, "-"), "-repartition");
   }
@@ -64,9 +67,33 @@ class TestRule final : public CompiledRule {
     if (spec_.count_field.empty()) return std::vector<std::string>();
     return Texts(message, {spec_.count_field});
   }
+  const std::vector<schema::FieldPath>& paths() const override { return paths_; }
+  bool Matches(const schema::FieldView& fields, absl::Status*) const override {
+    return spec_.agency.empty() || fields[At("agency")].text() == spec_.agency;
+  }
+  bool JoinedGroupKey(const schema::FieldView& fields, std::string& joined) const override {
+    return Joined(fields, spec_.group_by, joined);
+  }
+  bool JoinedValue(const schema::FieldView& fields, std::string& joined) const override {
+    joined.clear();
+    return spec_.count_field.empty() || Joined(fields, {spec_.count_field}, joined);
+  }
   bool ConditionHolds(std::int64_t value) const override { return value >= spec_.at_least; }
 
  private:
+  static std::size_t At(const std::string& field) {
+    return static_cast<std::size_t>(CallDescriptor()->FindFieldByName(field)->index());
+  }
+  static bool Joined(const schema::FieldView& fields, const std::vector<std::string>& names,
+                     std::string& joined) {
+    std::vector<std::string> texts;
+    for (const std::string& name : names) {
+      texts.emplace_back(fields[At(name)].text());
+      if (texts.back().empty()) return false;
+    }
+    joined = JoinKey(texts);
+    return true;
+  }
   static std::string Text(const Message& message, const std::string& field) {
     return message.GetReflection()->GetString(message, Field(message, field));
   }
@@ -85,6 +112,7 @@ class TestRule final : public CompiledRule {
   std::string hash_;
   std::string source_;
   std::string repartition_;
+  std::vector<schema::FieldPath> paths_;
 };
 
 }  // namespace

@@ -83,6 +83,8 @@ bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
   Owner& owner = owners_[static_cast<std::size_t>(partition)];
   TaskInput input;
   input.silences = std::move(silences);
+  kafka::HeaderMemory headers;
+  std::deque<kafka::RecordView> views;
   if (!owner.more) {
     // A random number of records from each topic, then shuffled together without changing the order
     // within a topic.
@@ -105,7 +107,7 @@ bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
       if (queues[chosen].empty()) {
         queues.erase(queues.begin() + static_cast<std::ptrdiff_t>(chosen));
       }
-      input.records.push_back(record);
+      input.records.push_back(&views.emplace_back(kafka::AsView(*record, headers)));
       input.next_offsets[record->topic] = record->offset + 1;
       if (record->topic == plan_->stream().topic) owner.idle.Reset();
     }

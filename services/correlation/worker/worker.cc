@@ -1,6 +1,7 @@
 #include "services/correlation/worker/worker.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "lib/base/status.h"
 #include "lib/base/text.h"
@@ -309,13 +310,15 @@ void Worker::Probe(TaskSlot& slot, bool& broker_answers, std::vector<DueSilence>
 
 std::vector<Worker::Computed> Worker::Compute(const kafka::Batch& batch) {
   std::map<TaskSlot*, TaskInput> inputs;
+  kafka::HeaderMemory headers;
+  std::deque<kafka::RecordView> views;
   for (const kafka::Record& record : batch.records) {
     TaskSlot* slot = SlotReading(record.topic, record.partition);
     if (slot == nullptr || slot->phase != Phase::kRunning) continue;
     // The client may hand out again what it had in hand before a seek.
     if (record.offset < slot->next[record.topic]) continue;
     TaskInput& input = inputs[slot];
-    input.records.push_back(&record);
+    input.records.push_back(&views.emplace_back(kafka::AsView(record, headers)));
     input.next_offsets[record.topic] = record.offset + 1;
     if (record.topic == slot->plan->stream().topic) slot->idle.Reset();
   }
