@@ -94,8 +94,11 @@ void Connection::Wake() {
 void Connection::Flush() {
   if (!open_) return;
   while (!writing_) {
+    const bool had_nothing = out_.empty();
     if (session_ != nullptr && !lingering_) session_->Collect(out_, kOutBudget);
     if (out_.empty()) break;
+    // Silence before that was not the client's.
+    if (had_nothing) progress_ = context_.clock->SteadyNow();
     std::array<iovec, 64> buffers{};
     const int count = out_.Gather(buffers.data(), static_cast<int>(buffers.size()));
     const Transport::Transfer sent = transport_->Write(buffers.data(), count);

@@ -1,0 +1,142 @@
+// A connection over a transport that the test opens and shuts.
+#include "lib/http/connection.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "lib/base/testing/fake_clock.h"
+
+namespace tocsin::http {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+// The test's end of the bytes.
+struct Wire {
+  std::string to_server;
+  std::string to_client;
+  bool client_takes = true;
+  bool closed = false;
+  std::function<void()> readable;
+  std::function<void()> writable;
+};
+
+class FakeTransport final : public Transport {
+ public:
+  explicit FakeTransport(Wire& wire) : wire_(wire) {}
+
+  Transfer Read(char* buffer, std::size_t size) override {
+    if (wire_.to_server.empty()) return {Result::kWouldBlock, 0};
+    const std::size_t got = wire_.to_server.copy(buffer, size);
+    wire_.to_server.erase(0, got);
+    return {Result::kOk, got};
+  }
+  Transfer Write(const iovec* buffers, int count) override {
+    if (!wire_.client_takes) return {Result::kWouldBlock, 0};
+    std::size_t sent = 0;
+    for (int i = 0; i < count; ++i) {
+      wire_.to_client.append(static_cast<const char*>(buffers[i].iov_base), buffers[i].iov_len);
+      sent += buffers[i].iov_len;
+    }
+    return {Result::kOk, sent};
+  }
+  void WhenReadable(std::function<void()> ready) override { wire_.readable = std::move(ready); }
+  void WhenWritable(std::function<void()> ready) override { wire_.writable = std::move(ready); }
+  void ShutdownSend() override {}
+  void Close() override { wire_.closed = true; }
+
+ private:
+  Wire& wire_;
+};
+
+// Keeps the last exchange; the test answers it.
+class HoldingHandler final : public Handler {
+ public:
+  void Handle(std::shared_ptr<Exchange> exchange) override { held = std::move(exchange); }
+  std::shared_ptr<Exchange> held;
+};
+
+class ConnectionTest : public ::testing::Test {
+ protected:
+  ConnectionTest() {
+    SessionContext context;
+    context.loop = loop_;
+    context.handler = handler_;
+    context.limits.send_timeout = seconds(60);
+    context.clock = &clock_;
+    connection_ =
+        std::make_shared<Connection>(std::move(context), std::make_unique<FakeTransport>(wire_),
+                                     [](const std::shared_ptr<Connection>&) {});
+    connection_->Start();
+  }
+  ~ConnectionTest() override {
+    handler_->held = nullptr;
+    connection_->Close();
+    loop_->RunPosted();
+    loop_->Stop();
+  }
+
+  void Receive(std::string_view bytes) {
+    wire_.to_server += bytes;
+    std::exchange(wire_.readable, nullptr)();
+    loop_->RunPosted();
+  }
+  void Write(std::string_view text) {
+    handler_->held->Write({Slice(std::string(text))});
+    loop_->RunPosted();
+  }
+  void Pass(seconds time) {
+    clock_.Advance(time);
+    connection_->Tick(clock_.SteadyNow());
+    loop_->RunPosted();
+  }
+
+  FakeClock clock_;
+  Wire wire_;
+  std::shared_ptr<Loop> loop_ = Loop::Create();
+  std::shared_ptr<HoldingHandler> handler_ = std::make_shared<HoldingHandler>();
+  std::shared_ptr<Connection> connection_;
+};
+
+TEST_F(ConnectionTest, WhatIsSentAfterALongSilenceHasTheWholeSendTimeout) {
+  loop_->RunPosted();
+  Receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  ASSERT_NE(handler_->held, nullptr);
+  handler_->held->SendHead({200, {}});
+  Write("first");
+  ASSERT_THAT(wire_.to_client, HasSubstr("first"));
+  Pass(seconds(600));
+  wire_.client_takes = false;
+  Write("second");
+  Pass(seconds(59));
+  EXPECT_FALSE(wire_.closed) << "it has waited for 59 s";
+  // What comes meanwhile is no progress.
+  Write("third");
+  Pass(seconds(2));
+  EXPECT_TRUE(wire_.closed) << "it has waited for 61 s";
+}
+
+TEST_F(ConnectionTest, AClientThatTakesInTimeGetsAllOfIt) {
+  loop_->RunPosted();
+  Receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  handler_->held->SendHead({200, {}});
+  Pass(seconds(600));
+  wire_.client_takes = false;
+  Write("second");
+  Pass(seconds(59));
+  wire_.client_takes = true;
+  ASSERT_NE(wire_.writable, nullptr);
+  std::exchange(wire_.writable, nullptr)();
+  Pass(seconds(600));
+  EXPECT_THAT(wire_.to_client, HasSubstr("second"));
+  EXPECT_FALSE(wire_.closed);
+}
+
+}  // namespace
+}  // namespace tocsin::http
