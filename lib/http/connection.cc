@@ -18,12 +18,17 @@ constexpr std::chrono::milliseconds kLingerAtStop{300};
 }  // namespace
 
 Connection::Connection(SessionContext context, std::unique_ptr<Transport> transport,
+                       std::unique_ptr<ConnectionTable::Place> place,
                        std::function<void(const std::shared_ptr<Connection>&)> closed)
     : context_(std::move(context)),
       transport_(std::move(transport)),
+      place_(std::move(place)),
       closed_(std::move(closed)),
       opened_(context_.clock->SteadyNow()),
-      progress_(opened_) {}
+      progress_(opened_) {
+  // A place begins with waiting.
+  waits_since_ = opened_;
+}
 
 Connection::~Connection() = default;
 
@@ -124,6 +129,33 @@ void Connection::Flush() {
   const bool more =
       session_ == nullptr || lingering_ || (session_->WantsInput() && out_.size() < 2 * kOutBudget);
   if (more) WaitReadable();
+  UpdatePlace();
+}
+
+std::optional<SteadyTime> Connection::WaitsSince() const {
+  if (lingering_) return linger_since_;
+  if (session_ == nullptr) return opened_;
+  return out_.empty() ? session_->WaitsSince() : std::nullopt;
+}
+
+void Connection::UpdatePlace() {
+  if (!open_) return;
+  const std::optional<SteadyTime> since = WaitsSince();
+  if (since == waits_since_) return;
+  waits_since_ = since;
+  if (since) {
+    place_->Waits();
+  } else {
+    place_->Busy();
+  }
+}
+
+void Connection::LeaveWhereAsked() {
+  if (!open_ || !place_->asked_to_leave()) return;
+  // What is on its way into the server counts: a request may have come this
+  // moment.
+  OnReadable();
+  if (open_ && place_->asked_to_leave()) Close();
 }
 
 void Connection::Linger() {
@@ -132,6 +164,7 @@ void Connection::Linger() {
   session_->Lost();
   transport_->ShutdownSend();
   WaitReadable();
+  UpdatePlace();
 }
 
 void Connection::Tick(SteadyTime now) {
@@ -146,6 +179,8 @@ void Connection::Tick(SteadyTime now) {
   }
   if (!out_.empty() && now - progress_ > context_.limits.send_timeout) return Close();
   session_->Tick(now);
+  // Handlers that have begun to wait for a body did not come by here.
+  UpdatePlace();
 }
 
 void Connection::StartDraining() {
@@ -164,6 +199,7 @@ void Connection::Close() {
   const auto self = shared_from_this();
   transport_->Close();
   if (session_ != nullptr) session_->Lost();
+  place_ = nullptr;
   closed_(self);
 }
 

@@ -4,8 +4,10 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "lib/http/connection_table.h"
 #include "lib/http/loop.h"
 #include "lib/http/session.h"
 
@@ -13,8 +15,10 @@ namespace tocsin::http {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  // `closed` is called once, on the loop, when the socket is closed.
+  // `place` is given back, and `closed` called once, on the loop, when the
+  // socket is closed.
   Connection(SessionContext context, std::unique_ptr<Transport> transport,
+             std::unique_ptr<ConnectionTable::Place> place,
              std::function<void(const std::shared_ptr<Connection>&)> closed);
   ~Connection();
 
@@ -22,6 +26,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Tick(SteadyTime now);
   void StartDraining();
   void Close();
+  // Closes where the place is wanted and the client has still sent nothing.
+  void LeaveWhereAsked();
 
  private:
   void WaitReadable();
@@ -31,9 +37,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Wake();
   void Flush();
   void Linger();
+  std::optional<SteadyTime> WaitsSince() const;
+  void UpdatePlace();
 
   SessionContext context_;
   std::unique_ptr<Transport> transport_;
+  std::unique_ptr<ConnectionTable::Place> place_;
+  // What the place was told last.
+  std::optional<SteadyTime> waits_since_;
   std::function<void(const std::shared_ptr<Connection>&)> closed_;
   std::unique_ptr<Session> session_;
   // The first bytes, until they tell the version.

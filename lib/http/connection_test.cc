@@ -70,9 +70,9 @@ class ConnectionTest : public ::testing::Test {
     context.handler = handler_;
     context.limits.send_timeout = seconds(60);
     context.clock = &clock_;
-    connection_ =
-        std::make_shared<Connection>(std::move(context), std::make_unique<FakeTransport>(wire_),
-                                     [](const std::shared_ptr<Connection>&) {});
+    connection_ = std::make_shared<Connection>(
+        std::move(context), std::make_unique<FakeTransport>(wire_), table_->Enter("192.0.2.1:5"),
+        [](const std::shared_ptr<Connection>&) {});
     connection_->Start();
   }
   ~ConnectionTest() override {
@@ -99,6 +99,7 @@ class ConnectionTest : public ::testing::Test {
 
   FakeClock clock_;
   Wire wire_;
+  std::shared_ptr<ConnectionTable> table_ = std::make_shared<ConnectionTable>(10, 0);
   std::shared_ptr<Loop> loop_ = Loop::Create();
   std::shared_ptr<HoldingHandler> handler_ = std::make_shared<HoldingHandler>();
   std::shared_ptr<Connection> connection_;

@@ -55,6 +55,10 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   std::optional<SteadyTime> waits_for_body_since() const {
     return read_ ? std::optional(read_since_) : std::nullopt;
   }
+  // The same, where it does so for Limits::body_timeout at most: then it is the client's turn.
+  std::optional<SteadyTime> waits_for_client_since() const {
+    return limits_.body_timeout.count() > 0 ? waits_for_body_since() : std::nullopt;
+  }
   // Ends the body with an error where the handler has waited longer than Limits::body_timeout.
   void CheckBodyTimeout(SteadyTime now);
 

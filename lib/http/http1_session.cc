@@ -139,6 +139,7 @@ class Http1Session final : public Session, public StreamSide {
   void Collect(OutQueue& out, std::size_t budget) override;
   bool WantsInput() const override;
   bool Finished() const override { return (closing_ && pending_.empty() && core_ == nullptr); }
+  std::optional<SteadyTime> WaitsSince() const override;
   void Tick(SteadyTime now) override;
   void StartDraining() override;
   void Lost() override;
@@ -377,6 +378,10 @@ void Http1Session::FinishExchange() {
     input_may_go_on_ = true;
     context_.wake();
   }
+}
+
+std::optional<SteadyTime> Http1Session::WaitsSince() const {
+  return core_ == nullptr ? since_ : core_->waits_for_client_since();
 }
 
 void Http1Session::Tick(SteadyTime now) {

@@ -53,6 +53,7 @@ class Http2Session final : public Session {
     return dead_ ||
            (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0);
   }
+  std::optional<SteadyTime> WaitsSince() const override;
   void Tick(SteadyTime now) override;
   void StartDraining() override;
   void Lost() override;
@@ -455,6 +456,19 @@ int Http2Session::OnSendData(const std::uint8_t* header, Stream& stream) {
   for (Slice& slice : stream.provided) out_->Append(std::move(slice));
   stream.provided.clear();
   return 0;
+}
+
+std::optional<SteadyTime> Http2Session::WaitsSince() const {
+  if (streams_.empty()) return idle_since_;
+  // Since the last of its streams waits.
+  SteadyTime since = SteadyTime::min();
+  for (const auto& [id, stream] : streams_) {
+    const auto waits =
+        stream->core == nullptr ? head_since_ : stream->core->waits_for_client_since();
+    if (!waits) return std::nullopt;
+    since = std::max(since, *waits);
+  }
+  return since;
 }
 
 void Http2Session::Tick(SteadyTime now) {

@@ -8,6 +8,7 @@
 #include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/http/connection.h"
+#include "lib/http/connection_table.h"
 #include "lib/http/loop.h"
 #include "lib/http/tls.h"
 
@@ -64,7 +65,10 @@ class Server::Impl {
  private:
   // On loops_[0].
   void Accept(std::size_t index, std::unique_ptr<Transport> transport, std::string peer) {
-    if (open_ >= options_.limits.max_connections || draining_) return transport->Close();
+    if (draining_) return transport->Close();
+    auto place = places_->Enter(peer);
+    if (place == nullptr) return transport->Close();
+    ConnectionTable::Place& taken = *place;
     ++open_;
     if (tls_ != nullptr) {
       // The loop holds its connections, not the other way round.
@@ -80,8 +84,15 @@ class Server::Impl {
     context.clock = options_.clock;
     context.peer = std::move(peer);
     auto connection = std::make_shared<Connection>(
-        std::move(context), std::move(transport),
+        std::move(context), std::move(transport), std::move(place),
         [this, index](const std::shared_ptr<Connection>& closed) { Closed(index, closed); });
+    taken.OnAskedToLeave([loop = std::weak_ptr(loops_[index]), asked = std::weak_ptr(connection)] {
+      const auto there = loop.lock();
+      if (there == nullptr) return;
+      there->Post([asked] {
+        if (const auto still_open = asked.lock()) still_open->LeaveWhereAsked();
+      });
+    });
     loops_[index]->Post([this, index, connection] {
       connections_[index].insert(connection);
       connection->Start();
@@ -121,6 +132,8 @@ class Server::Impl {
 
   const ServerOptions options_;
   const std::shared_ptr<Handler> handler_;
+  const std::shared_ptr<ConnectionTable> places_ = std::make_shared<ConnectionTable>(
+      options_.limits.max_connections, options_.limits.max_connections_per_address);
   std::shared_ptr<const TlsContext> tls_;
   Mutex stop_mutex_;
   std::vector<std::shared_ptr<Loop>> loops_;

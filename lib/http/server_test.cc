@@ -24,6 +24,9 @@ using ::testing::StartsWith;
 
 constexpr std::uint32_t kEnhanceYourCalm = 0xb;
 constexpr std::uint32_t kCancel = 0x8;
+// With one I/O thread the state of one connection is known when the next is
+// accepted.
+constexpr int kInTurn = 1;
 
 // What the test hears of from the I/O threads.
 class Notes {
@@ -155,8 +158,9 @@ class TestHandler final : public Handler {
 
 class ServerTest : public ::testing::Test {
  protected:
-  void Start(Limits limits = {}) {
+  void Start(Limits limits = {}, int io_threads = 2) {
     ServerOptions options;
+    options.io_threads = io_threads;
     options.limits = limits;
     options.tick = std::chrono::milliseconds(5);
     options.clock = &clock_;
@@ -609,7 +613,7 @@ TEST_F(ServerTest, IdleConnectionsAreClosed) {
 TEST_F(ServerTest, ConnectionsAreLimited) {
   Limits limits;
   limits.max_connections = 2;
-  Start(limits);
+  Start(limits, kInTurn);
   RawSocket first(server_->port());
   first.Send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
   RawSocket second(server_->port());
@@ -618,6 +622,79 @@ TEST_F(ServerTest, ConnectionsAreLimited) {
   RawSocket third(server_->port());
   EXPECT_TRUE(third.ReceiveAll());
   EXPECT_EQ(third.received, "");
+}
+
+TEST_F(ServerTest, ConnectionsThatOnlyWaitKeepNobodyOut) {
+  Limits limits;
+  limits.max_connections = 4;
+  Start(limits, kInTurn);
+  RawSocket busy(server_->port());
+  busy.Send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+  ASSERT_TRUE(handler_->notes.Await("held"));
+  RawSocket silent(server_->port());
+  RawSocket half(server_->port());
+  half.Send("GET /hello HTTP/1.1\r\nHo");
+  Http2Client idle(server_->port());
+  ASSERT_EQ(idle.Call("GET", "/hello", {}, "").status, 200);
+  const auto served = [&](RawSocket& socket) {
+    socket.Send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    return socket.ReceiveUntil("world");
+  };
+  RawSocket first(server_->port());
+  EXPECT_TRUE(served(first));
+  // In the order in which their waiting began, and no more than are in the way.
+  EXPECT_TRUE(silent.ReceiveAll());
+  half.Send("st: a\r\n\r\n");
+  EXPECT_TRUE(half.ReceiveUntil("world"));
+  std::vector<std::unique_ptr<RawSocket>> more;
+  for (int i = 0; i < 50; ++i) {
+    more.push_back(std::make_unique<RawSocket>(server_->port()));
+    EXPECT_TRUE(served(*more.back())) << i;
+  }
+  EXPECT_TRUE(half.ReceiveAll());
+  idle.Until([&] { return idle.connection_closed(); });
+  EXPECT_TRUE(idle.connection_closed());
+  for (const auto& exchange : handler_->TakeHeld()) {
+    exchange->SendHead({200, {{"x-done", "yes"}}}, true);
+  }
+  EXPECT_TRUE(busy.ReceiveUntil("x-done: yes")) << "who is being served is left alone";
+}
+
+TEST_F(ServerTest, WhoOwesABodyThatHasItsTimeGivesThePlace) {
+  for (const bool timed : {false, true}) {
+    Limits limits;
+    limits.max_connections = 1;
+    if (timed) limits.body_timeout = std::chrono::seconds(30);
+    Start(limits, kInTurn);
+    RawSocket slow(server_->port());
+    slow.Send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    ASSERT_TRUE(slow.ReceiveUntil("\r\n\r\n"));
+    const auto served = Plain("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_EQ(served.has_value(), timed);
+    if (timed) {
+      EXPECT_TRUE(slow.ReceiveAll());
+    } else {
+      slow.Send("0123456789");
+      EXPECT_TRUE(slow.ReceiveUntil("0123456789"));
+    }
+  }
+}
+
+TEST_F(ServerTest, OneAddressHasItsShareOfTheConnections) {
+  Limits limits;
+  limits.max_connections_per_address = 2;
+  Start(limits, kInTurn);
+  RawSocket silent(server_->port());
+  RawSocket busy(server_->port());
+  busy.Send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+  ASSERT_TRUE(handler_->notes.Await("waiting"));
+  RawSocket third(server_->port());
+  third.Send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+  ASSERT_TRUE(handler_->notes.Await("waiting", 2));
+  EXPECT_TRUE(silent.ReceiveAll());
+  RawSocket fourth(server_->port());
+  EXPECT_TRUE(fourth.ReceiveAll());
+  EXPECT_EQ(fourth.received, "");
 }
 
 TEST_F(ServerTest, StopLetsRunningExchangesEnd) {

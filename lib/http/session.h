@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -36,6 +37,10 @@ class Session {
   virtual bool WantsInput() const = 0;
   // Nothing more will happen: send what was collected, then close.
   virtual bool Finished() const = 0;
+  // Since when it is the client's turn: to send a head, or to go on with a body
+  // where that has its time (Limits::body_timeout). Nothing while the server
+  // works for it.
+  virtual std::optional<SteadyTime> WaitsSince() const = 0;
   virtual void Tick(SteadyTime now) = 0;
   virtual void StartDraining() = 0;
   // The connection is gone. Ends all exchanges.
