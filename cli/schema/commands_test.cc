@@ -108,6 +108,13 @@ class FakeRegistry final : public schema::v1::SchemaRegistryService::Service {
     response->mutable_schema()->set_text("by id");
     return grpc::Status::OK;
   }
+  grpc::Status ListSchemaUses(grpc::ServerContext*, const schema::v1::ListSchemaUsesRequest*,
+                              schema::v1::ListSchemaUsesResponse* response) override {
+    auto& use = *response->add_uses();
+    use.set_subject("orders-value");
+    use.set_version(1);
+    return grpc::Status::OK;
+  }
   grpc::Status ListVersions(grpc::ServerContext*, const schema::v1::ListVersionsRequest* request,
                             schema::v1::ListVersionsResponse* response) override {
     MutexLock lock(mutex_);
@@ -358,13 +365,14 @@ TEST_F(SchemaCommandsTest, WhatCannotBeCheckedSaysWhy) {
            {{"check", Path("nothing")}, kExitUsage, "is neither a .proto file nor a folder"},
            {{"check", Path("empty"), "--against", file}, kExitUsage, "holds no .proto file"},
            {{"check", file, "--against", file, "--level", "forwards"}, kExitUsage, "--level: "},
-           {{"check", file}, kExitUsage, "not a git repository"},
+           {{"check", file}, kExitUsage, "check against a file or folder (--against PATH)"},
            {{"check", file, "--against", Path("nothing")}, kExitUsage, "--against: "},
            {{"check", file, "--against", "git:HEAD", "--subject", "s"}, kExitUsage, "--subject is"},
            {{"check", folder_.string(), "--subject", "s"}, kExitUsage, "--subject needs one file"},
            {{"check", file, "--root", Path("empty")}, kExitUsage, "is not below --root"},
            {{"check", broken, "--against", file}, kExitFailure, "broken.proto:2:9: "},
            {{"check", lost, "--against", file}, kExitFailure, "gone.proto"},
+           {{"check", lost, "--against", file}, kExitFailure, "there is no file of exactly"},
            {{"check", lost, "--against", file}, kExitFailure, "--root names another folder"},
            {{"check"}, kExitUsage, "path is required"},
            {{"push"}, kExitUsage, "name a .proto file"},
@@ -410,7 +418,17 @@ TEST_F(SchemaCommandsTest, PushRegistersImportsFirst) {
   Write("proto/shop/order.proto", kBroken);
   ran = Run({"push", Path("proto/shop/order.proto"), "--root", Path("proto"), "--dry-run"});
   EXPECT_EQ(ran.exit_code, kExitConflict);
-  EXPECT_THAT(ran.out, HasSubstr("refused: 1 finding (tocsin schema check"));
+  // As it is typed from here, and again with the file's imports.
+  const auto from_here = [&](const char* name) {
+    return fs::proximate(fs::weakly_canonical(Path(name))).generic_string();
+  };
+  EXPECT_THAT(ran.out, HasSubstr(Concat("refused: 1 finding (tocsin schema check ",
+                                        from_here("proto/shop/order.proto"), " --root ",
+                                        from_here("proto"), " --subject shop/order.proto)")));
+  // The subject is there, and what it imports would have a new version.
+  ran = Run({"push", Path("proto"), "--as", "cart.proto=carts-value", "--dry-run"});
+  EXPECT_EQ(ran.exit_code, kExitConflict);
+  EXPECT_THAT(ran.out, HasSubstr("cart.proto        behind what it imports: a new version"));
   registry_.refusal = {grpc::StatusCode::FAILED_PRECONDITION, "it breaks"};
   ran = Run({"push", Path("proto/shop/order.proto")});
   EXPECT_EQ(ran.exit_code, kExitConflict);
@@ -441,7 +459,10 @@ TEST_F(SchemaCommandsTest, ListsAndShows) {
   EXPECT_EQ(Run({"get", "orders-value", "--version", "1"}).out, kOne);
   EXPECT_EQ(Run({"show", "a/b"}).out, kOne);
   EXPECT_EQ(json::parse(Run({"show", "a/b/1", "-o", "json"}).out)["schema"]["version"], 1);
-  EXPECT_EQ(Run({"show", "7", "--context", ".eu"}).out, "by id\n");
+  ran = Run({"show", "7", "--context", ".eu"});
+  EXPECT_EQ(ran.out, "by id\n");
+  EXPECT_THAT(ran.err, HasSubstr("orders-value version 1, id 1, registered 2016-01-15T12:01:00Z by "
+                                 "anna"));
   EXPECT_EQ(registry_.asked_in, ":.eu:");
 }
 

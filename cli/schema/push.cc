@@ -1,8 +1,10 @@
 // `tocsin schema push`: registers files, what is imported before what imports it.
 #include <grpcpp/grpcpp.h>
 
+#include <filesystem>
 #include <map>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "cli/calls.h"
@@ -30,7 +32,32 @@ struct Item {
   std::string subject;
   std::string text;
   std::vector<std::string> imports;
+  // What checks it from where the user stands; empty: nothing but to push it.
+  std::string check;
 };
+
+// A word of a command line, as a shell reads it back.
+std::string ShellWord(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:+=@%,";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+std::string CheckCommand(const ProtoPath& path, const Item& item) {
+  const auto from_here = [](const std::filesystem::path& to) {
+    std::error_code error;
+    const std::filesystem::path near = std::filesystem::proximate(to, error);
+    return ShellWord((error ? to : near).generic_string());
+  };
+  const std::filesystem::path file = path.root / item.file;
+  std::string command = Concat("tocsin schema check ", from_here(file));
+  // Imports are looked up from the file's own folder unless another one is named.
+  if (file.parent_path() != path.root) command += Concat(" --root ", from_here(path.root));
+  return Concat(command, " --subject ", ShellWord(item.subject));
+}
 
 // Depth first, so that each file stands behind those that it imports. Without circles: the files
 // have been compiled.
@@ -79,7 +106,8 @@ absl::StatusOr<std::vector<Item>> ItemsOf(const SchemaPushFlags& flags) {
   }
   std::map<std::string, Item> items;
   for (const auto& [file, text] : texts) {
-    Item item{file, subjects.contains(file) ? subjects.at(file) : file, text, {}};
+    Item item{file, subjects.contains(file) ? subjects.at(file) : file, text, {}, ""};
+    item.check = CheckCommand(path, item);
     TOCSIN_ASSIGN_OR_RETURN(const auto imports, schema::ImportsOf({file, text}));
     for (const std::string& import : imports) {
       if (texts.contains(import)) item.imports.push_back(import);
@@ -103,7 +131,8 @@ absl::StatusOr<std::vector<Item>> ItemsOfPack(const Session& session, const std:
   std::vector<Item> items;
   for (const auto& stream : pack.pack.streams()) {
     TOCSIN_ASSIGN_OR_RETURN(StreamSchema schema, LoadStreamSchema(pack, stream));
-    items.push_back({stream.topic(), Concat(stream.topic(), "-value"), std::move(schema.text), {}});
+    items.push_back(
+        {stream.topic(), Concat(stream.topic(), "-value"), std::move(schema.text), {}, ""});
   }
   return items;
 }
@@ -142,7 +171,11 @@ absl::StatusOr<int> Rehearse(const Session& session, const std::vector<Item>& it
     lookup.set_normalize(normalize);
     const bool complete = Fill(item, known, lookup);
     if (!complete) {
-      what = "new, behind what it imports";
+      // What it imports has no version yet that a check could name.
+      const auto versions = FetchVersionNumbers(session, item.subject);
+      if (!versions.ok() && !absl::IsNotFound(versions.status())) return versions.status();
+      what = versions.ok() ? "behind what it imports: a new version, if it may follow the last one"
+                           : "new, behind what it imports";
     } else {
       const auto found = Call<SchemaRegistryService, schema::v1::LookupSchemaResponse>(
           session, &Stub::LookupSchema, lookup);
@@ -165,7 +198,7 @@ absl::StatusOr<int> Rehearse(const Session& session, const std::vector<Item>& it
         what = verdict.compatible()
                    ? "a new version"
                    : Concat("refused: ", findings, findings == 1 ? " finding" : " findings",
-                            " (tocsin schema check ", item.file, " --subject ", item.subject, ")");
+                            item.check.empty() ? "" : Concat(" (", item.check, ")"));
         if (!verdict.compatible()) ++refused;
       }
     }

@@ -54,6 +54,34 @@ std::string Story(const schema::v1::Schema& schema) {
   return Concat(text, ". GUID ", schema.guid(), ".");
 }
 
+// Who registered a schema when is told of versions: an id may stand under several.
+absl::Status TellUses(const Session& session, std::int32_t id, const std::string& context) {
+  constexpr int kMostTold = 10;
+  schema::v1::ListSchemaUsesRequest request;
+  request.set_id(id);
+  request.set_context(context);
+  request.set_deleted(schema::v1::DELETED_INCLUDE);
+  TOCSIN_ASSIGN_OR_RETURN(
+      const auto response,
+      (Call<SchemaRegistryService, schema::v1::ListSchemaUsesResponse>(
+          session, &SchemaRegistryService::StubInterface::ListSchemaUses, request)));
+  for (int i = 0; i < response.uses_size(); ++i) {
+    if (i == kMostTold) {
+      Say(Concat("And ", response.uses_size() - kMostTold, " more versions have it."));
+      break;
+    }
+    schema::v1::GetVersionRequest of;
+    of.set_subject(response.uses(i).subject());
+    of.set_version(response.uses(i).version());
+    of.set_deleted(true);
+    const auto version = Call<SchemaRegistryService, schema::v1::GetVersionResponse>(
+        session, &SchemaRegistryService::StubInterface::GetVersion, of);
+    // Deleted for good meanwhile, or not for this caller's eyes.
+    if (version.ok()) Say(Story(version->schema()));
+  }
+  return absl::OkStatus();
+}
+
 template <typename Response>
 int ShowFound(const Session& session, const Response& response) {
   if (session.flags().output != OutputForm::kTable) {
@@ -119,6 +147,9 @@ absl::StatusOr<int> ShowSchema(const Session& session, const SchemaShowFlags& fl
         const auto response,
         (Call<SchemaRegistryService, schema::v1::GetSchemaResponse>(
             session, &SchemaRegistryService::StubInterface::GetSchema, request)));
+    if (session.flags().output == OutputForm::kTable) {
+      TOCSIN_RETURN_IF_ERROR(TellUses(session, *id, flags.context));
+    }
     return ShowFound(session, response);
   }
   if (!flags.context.empty()) {
