@@ -69,7 +69,17 @@ http::ServerOptions RestServerOptions(const tocsin::schema::v1::RestConfig& conf
   http::ServerOptions options;
   options.listen = config.listen().empty() ? "127.0.0.1:8081" : config.listen();
   if (!config.certificate_file().empty() || !config.private_key_file().empty()) {
-    options.tls = http::TlsOptions{config.certificate_file(), config.private_key_file()};
+    options.tls = http::TlsOptions{
+        config.certificate_file(), config.private_key_file(), [](const absl::Status& status) {
+          if (status.ok()) {
+            telemetry::LogInfo("rest: the new certificate is in use");
+          } else {
+            telemetry::LogWarning(
+                "rest: the certificate or its key has changed and cannot be used; new connections "
+                "go on with the old pair until the files change again",
+                {{"error", Message(status)}});
+          }
+        }};
   }
   options.limits.max_connections = 1'000;
   options.limits.body_timeout = std::chrono::seconds(30);

@@ -21,7 +21,7 @@ class Server::Impl {
 
   absl::Status Start() {
     if (options_.tls) {
-      TOCSIN_ASSIGN_OR_RETURN(tls_, TlsContext::Create(*options_.tls));
+      TOCSIN_ASSIGN_OR_RETURN(tls_, TlsFiles::Open(*options_.tls, options_.clock->SteadyNow()));
     }
     std::vector<std::shared_ptr<Loop>> loops;
     for (int i = 0; i < std::max(options_.io_threads, 1); ++i) loops.push_back(Loop::Create());
@@ -72,10 +72,11 @@ class Server::Impl {
     ++open_;
     if (tls_ != nullptr) {
       // The loop holds its connections, not the other way round.
-      transport = tls_->Wrap(std::move(transport),
-                             [weak = std::weak_ptr(loops_[index])](std::function<void()> task) {
-                               if (const auto loop = weak.lock()) loop->Post(std::move(task));
-                             });
+      transport = tls_->Current(options_.clock->SteadyNow())
+                      .Wrap(std::move(transport),
+                            [weak = std::weak_ptr(loops_[index])](std::function<void()> task) {
+                              if (const auto loop = weak.lock()) loop->Post(std::move(task));
+                            });
     }
     SessionContext context;
     context.loop = loops_[index];
@@ -134,7 +135,8 @@ class Server::Impl {
   const std::shared_ptr<Handler> handler_;
   const std::shared_ptr<ConnectionTable> places_ = std::make_shared<ConnectionTable>(
       options_.limits.max_connections, options_.limits.max_connections_per_address);
-  std::shared_ptr<const TlsContext> tls_;
+  // Touched on loops_[0] alone, once that runs.
+  std::unique_ptr<TlsFiles> tls_;
   Mutex stop_mutex_;
   std::vector<std::shared_ptr<Loop>> loops_;
   std::unique_ptr<Listener> listener_;

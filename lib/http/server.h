@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,12 +58,17 @@ struct Limits {
   int nuisance_per_second = 50;
 };
 
-// TLS 1.2 or later, ALPN h2 and http/1.1, no renegotiation.
+// TLS 1.2 or later, ALPN h2 and http/1.1, no renegotiation. The files are read again when they have
+// changed: looked at when a connection comes, once a second at most. Where they cannot serve, what
+// was read before does.
 struct TlsOptions {
   // PEM: the server's certificate, followed by those that lead to the authority.
   std::string certificate_file;
   // PEM, without a password.
   std::string private_key_file;
+  // Called on an I/O thread after the files were read again: OK, or why they cannot serve. Must not
+  // block. Empty: nobody hears of it.
+  std::function<void(const absl::Status&)> on_change{};
 };
 
 struct ServerOptions {

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -329,6 +330,49 @@ TlsContext::~TlsContext() { SSL_CTX_free(context_); }
 std::unique_ptr<Transport> TlsContext::Wrap(std::unique_ptr<Transport> plain,
                                             std::function<void(std::function<void()>)> post) const {
   return std::make_unique<TlsTransport>(context_, std::move(plain), std::move(post));
+}
+
+TlsFiles::TlsFiles(TlsOptions options, Versions versions, std::shared_ptr<const TlsContext> context,
+                   SteadyTime now)
+    : options_(std::move(options)),
+      versions_(versions),
+      context_(std::move(context)),
+      looked_at_(now) {}
+
+absl::StatusOr<std::unique_ptr<TlsFiles>> TlsFiles::Open(TlsOptions options, SteadyTime now) {
+  // Before they are read: what is written meanwhile is seen as a change.
+  const Versions versions = VersionsOf(options);
+  TOCSIN_ASSIGN_OR_RETURN(auto context, TlsContext::Create(options));
+  return std::unique_ptr<TlsFiles>(
+      new TlsFiles(std::move(options), versions, std::move(context), now));
+}
+
+const TlsContext& TlsFiles::Current(SteadyTime now) {
+  constexpr std::chrono::seconds kInterval{1};
+  if (now - looked_at_ < kInterval) return *context_;
+  looked_at_ = now;
+  const Versions versions = VersionsOf(options_);
+  if (versions == versions_) return *context_;
+  versions_ = versions;
+  auto context = TlsContext::Create(options_);
+  if (context.ok()) context_ = *std::move(context);
+  if (options_.on_change) options_.on_change(context.status());
+  return *context_;
+}
+
+TlsFiles::Versions TlsFiles::VersionsOf(const TlsOptions& options) {
+  return {VersionOf(options.certificate_file), VersionOf(options.private_key_file)};
+}
+
+TlsFiles::Version TlsFiles::VersionOf(const std::string& path) {
+  struct stat file {};
+  if (::stat(path.c_str(), &file) != 0) return {};
+  return {static_cast<std::int64_t>(file.st_ino),
+          static_cast<std::int64_t>(file.st_size),
+          file.st_mtim.tv_sec,
+          file.st_mtim.tv_nsec,
+          file.st_ctim.tv_sec,
+          file.st_ctim.tv_nsec};
 }
 
 }  // namespace tocsin::http

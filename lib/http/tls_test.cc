@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lib/auth/keys.h"
 #include "lib/base/testing/fake_clock.h"
@@ -153,6 +154,44 @@ TEST_F(TlsTest, AHandshakeThatDoesNotEndIsEnded) {
   clock_.Advance(std::chrono::seconds(2));
   EXPECT_TRUE(silent.ReceiveAll());
   EXPECT_TRUE(slow.ReceiveAll());
+}
+
+TEST_F(TlsTest, FilesThatChangeAreReadAgain) {
+  std::vector<absl::Status> changes;
+  options_.on_change = [&](const absl::Status& status) { changes.push_back(status); };
+  ServerOptions options;
+  options.clock = &clock_;
+  ASSERT_THAT(Start(options), IsOk());
+  TlsClient first(server_->port());
+  const std::string old = first.certificate();
+  const auto shown = [&] { return TlsClient(server_->port()).certificate(); };
+
+  const auto leaf =
+      auth::MakeLeaf(authority_, {.identity = "localhost"}, Clock::Real().Now()).value();
+  Write("cert.pem", leaf.certificate_pem);
+  EXPECT_EQ(shown(), old) << "the files are looked at once a second";
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_EQ(shown(), old) << "the certificate and the key are not a pair yet";
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_EQ(shown(), old);
+  Write("key.pem", leaf.key_pem);
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_EQ(shown(), leaf.certificate_pem);
+  std::filesystem::remove(options_.certificate_file);
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_EQ(shown(), leaf.certificate_pem);
+
+  // Connections that were there go on.
+  ASSERT_TRUE(first.Send("GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
+  EXPECT_TRUE(first.ReceiveUntil("hello"));
+  // The thread that wrote them has ended.
+  server_ = nullptr;
+  ASSERT_EQ(changes.size(), 3u) << "what cannot serve is told once";
+  EXPECT_THAT(changes[0], StatusIs(absl::StatusCode::kInvalidArgument,
+                                   HasSubstr("does not belong to the certificate")));
+  EXPECT_THAT(changes[1], IsOk());
+  EXPECT_THAT(changes[2],
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("cannot be read")));
 }
 
 TEST_F(TlsTest, FilesThatCannotServeAreNamed) {

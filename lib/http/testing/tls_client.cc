@@ -2,7 +2,9 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -62,6 +64,19 @@ std::string TlsClient::protocol() const {
   unsigned int size = 0;
   SSL_get0_alpn_selected(impl_->ssl, &name, &size);
   return std::string(reinterpret_cast<const char*>(name), size);
+}
+
+std::string TlsClient::certificate() const {
+  X509* const shown = SSL_get1_peer_certificate(impl_->ssl);
+  if (shown == nullptr) return "";
+  BIO* const bio = BIO_new(BIO_s_mem());
+  PEM_write_bio_X509(bio, shown);
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(bio, &text);
+  std::string pem(text, static_cast<std::size_t>(size));
+  BIO_free(bio);
+  X509_free(shown);
+  return pem;
 }
 
 std::string TlsClient::version() const { return SSL_get_version(impl_->ssl); }

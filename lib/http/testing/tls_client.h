@@ -28,6 +28,8 @@ class TlsClient {
   bool connected() const { return connected_; }
   // "h2"; empty: none was agreed on.
   std::string protocol() const;
+  // The certificate that the server shows, in PEM.
+  std::string certificate() const;
   // "TLSv1.3"
   std::string version() const;
   bool Send(std::string_view bytes);
