@@ -162,36 +162,31 @@ std::vector<v1::StoredEvent> Window::Events() const {
 }
 
 void Window::Save(StateView& state, std::string_view key, bool stored) {
-  if (open_count_ >= kPieceEvents) {
-    pieces_.push_back({open_count_, 0});
-    open_ = bytes_.size();
-    open_count_ = 0;
-  }
   const std::uint32_t end = first_piece_ + static_cast<std::uint32_t>(pieces_.size());
   for (std::uint32_t piece = stored_begin_; piece != stored_end_; ++piece) {
     if (piece < first_piece_ || piece >= end) state.Delete(WindowPieceKey(key, piece));
   }
-  std::string_view events = Packed();
-  for (std::uint32_t piece = first_piece_; piece != end; ++piece) {
-    const Piece& of = pieces_[piece - first_piece_];
-    const std::string_view from_here = events;
-    for (std::uint32_t left = of.events - of.gone; left > 0; --left) TakePacked(events);
-    if (piece >= stored_begin_ && piece < stored_end_) continue;
-    state.Put(WindowPieceKey(key, piece), from_here.substr(0, from_here.size() - events.size()));
+  // All pieces that there are the state has; the events behind them may become one more.
+  if (open_count_ >= kPieceEvents) {
+    state.Put(WindowPieceKey(key, end), std::string_view(bytes_).substr(open_));
+    pieces_.push_back({open_count_, 0});
+    open_ = bytes_.size();
+    open_count_ = 0;
   }
   stored_begin_ = first_piece_;
-  stored_end_ = end;
+  stored_end_ = first_piece_ + static_cast<std::uint32_t>(pieces_.size());
   if (empty()) {
     if (stored) state.Delete(key);
     return;
   }
+  const std::string_view events = std::string_view(bytes_).substr(open_);
   std::string value;
   value.reserve(kHeaderBytes + events.size());
   value.push_back(kPackedFormat);
   AppendFixed64(touched_us_, value);
   AppendFixed64(highest_us_, value);
   AppendFixed32(first_piece_, value);
-  AppendFixed32(end - first_piece_, value);
+  AppendFixed32(stored_end_ - stored_begin_, value);
   AppendFixed32(pieces_.empty() ? 0 : pieces_.front().gone, value);
   value.append(events);
   state.Put(key, value);
