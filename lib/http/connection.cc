@@ -135,7 +135,9 @@ void Connection::Flush() {
 std::optional<SteadyTime> Connection::WaitsSince() const {
   if (lingering_) return linger_since_;
   if (session_ == nullptr) return opened_;
-  return out_.empty() ? session_->WaitsSince() : std::nullopt;
+  std::optional<SteadyTime> since = session_->WaitsSince();
+  if (since && !out_.empty()) since = std::max(*since, progress_);
+  return since;
 }
 
 void Connection::UpdatePlace() {
@@ -152,8 +154,7 @@ void Connection::UpdatePlace() {
 
 void Connection::LeaveWhereAsked() {
   if (!open_ || !place_->asked_to_leave()) return;
-  // What is on its way into the server counts: a request may have come this
-  // moment.
+  // What is on its way into the server counts: a request may have come this moment.
   OnReadable();
   if (open_ && place_->asked_to_leave()) Close();
 }

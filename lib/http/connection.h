@@ -15,8 +15,7 @@ namespace tocsin::http {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  // `place` is given back, and `closed` called once, on the loop, when the
-  // socket is closed.
+  // `place` is given back, and `closed` called once, on the loop, when the socket is closed.
   Connection(SessionContext context, std::unique_ptr<Transport> transport,
              std::unique_ptr<ConnectionTable::Place> place,
              std::function<void(const std::shared_ptr<Connection>&)> closed);

@@ -13,8 +13,7 @@ std::string AddressOfPeer(std::string_view peer) {
   if (!host.starts_with('[') || !host.ends_with(']')) return host;
   host = host.substr(1, host.size() - 2);
   in6_addr address{};
-  // Not with a zone, as link-local ones have it; and those of IPv4 are whole as
-  // they are.
+  // Not with a zone, as link-local ones have it; and those of IPv4 are whole as they are.
   if (::inet_pton(AF_INET6, host.c_str(), &address) != 1 || IN6_IS_ADDR_V4MAPPED(&address)) {
     return host;
   }
@@ -30,8 +29,7 @@ std::unique_ptr<ConnectionTable::Place> ConnectionTable::Enter(std::string_view 
   std::unique_ptr<Place> place;
   {
     MutexLock lock(mutex_);
-    // More than one round where somebody whose place was given away has moved
-    // in time and stays.
+    // More than one round where somebody whose place was given away has moved in time and stays.
     const auto make_room = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       for (;;) {
         const bool address_full = places_per_address_ > 0 &&

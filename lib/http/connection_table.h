@@ -1,11 +1,9 @@
-// Internal: who has one of a server's places, and who leaves when all are
-// taken.
+// Internal: who has one of a server's places, and who leaves when all are taken.
 //
-// A place is busy while the server works for its client, and waiting while it
-// is the client's turn: to shake hands, to send a head or the next request, to
-// go on with a body, to close. Who comes when all places are taken gets that of
-// who has waited longest; so connections that only wait, however many, keep
-// nobody out. Who works is never sent away.
+// A place is busy while the server works for its client, and waiting while it is the client's turn:
+// to shake hands, to send a head or the next request, to go on with a body, to take the rest of a
+// response, to close. Who comes when all places are taken gets that of who has waited longest; so
+// connections that only wait, however many, keep nobody out. Who works is never sent away.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +21,8 @@
 
 namespace tocsin::http {
 
-// Of "host:port" or "[host]:port", what counts as one address: IPv6 by its
-// first 64 bits, which one customer of a provider has alone.
+// Of "host:port" or "[host]:port", what counts as one address: IPv6 by its first 64 bits, which one
+// customer of a provider has alone.
 std::string AddressOfPeer(std::string_view peer);
 
 // Thread-safe, but for a Place: its functions are for one thread at a time.
@@ -48,12 +46,10 @@ class ConnectionTable : public std::enable_shared_from_this<ConnectionTable> {
     Place(const Place&) = delete;
     Place& operator=(const Place&) = delete;
 
-    // Called within Enter, on its thread, when the place is wanted. What it
-    // does must end in a look at asked_to_leave() on the thread of the
-    // connection. Set before the next Enter.
+    // Called within Enter, on its thread, when the place is wanted. What it does must end in a look
+    // at asked_to_leave() on the thread of the connection. Set before the next Enter.
     void OnAskedToLeave(std::function<void()> leave);
-    // From now on. Each takes back that the place was asked for: the client has
-    // moved.
+    // From now on. Each takes back that the place was asked for: the client has moved.
     void Waits();
     void Busy();
     bool asked_to_leave() const;
@@ -70,9 +66,9 @@ class ConnectionTable : public std::enable_shared_from_this<ConnectionTable> {
   ConnectionTable(int places, int places_per_address)
       : places_(places), places_per_address_(places_per_address) {}
 
-  // A place for who comes from `peer`, waiting from now on; nullptr when all
-  // are taken and nobody waits. From one thread. Those who were asked for their
-  // place and have not gone yet are beyond the limits: kMostLeaving at most.
+  // A place for who comes from `peer`, waiting from now on; nullptr when all are taken and nobody
+  // waits. From one thread. Those who were asked for their place and have not gone yet are beyond
+  // the limits: kMostLeaving at most.
   std::unique_ptr<Place> Enter(std::string_view peer);
 
   static constexpr std::size_t kMostLeaving = 256;

@@ -99,7 +99,7 @@ class ConnectionTest : public ::testing::Test {
 
   FakeClock clock_;
   Wire wire_;
-  std::shared_ptr<ConnectionTable> table_ = std::make_shared<ConnectionTable>(10, 0);
+  std::shared_ptr<ConnectionTable> table_ = std::make_shared<ConnectionTable>(1, 0);
   std::shared_ptr<Loop> loop_ = Loop::Create();
   std::shared_ptr<HoldingHandler> handler_ = std::make_shared<HoldingHandler>();
   std::shared_ptr<Connection> connection_;
@@ -137,6 +137,29 @@ TEST_F(ConnectionTest, AClientThatTakesInTimeGetsAllOfIt) {
   Pass(seconds(600));
   EXPECT_THAT(wire_.to_client, HasSubstr("second"));
   EXPECT_FALSE(wire_.closed);
+}
+
+TEST_F(ConnectionTest, ThePlaceOfWhoDoesNotTakeAFinishedResponseIsWanted) {
+  loop_->RunPosted();
+  wire_.client_takes = false;
+  Receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  handler_->held->SendHead({200, {}});
+  Write("part");
+  EXPECT_EQ(table_->Enter("192.0.2.1:6"), nullptr) << "the handler is at work";
+  handler_->held->Finish();
+  connection_->Tick(clock_.SteadyNow());
+  EXPECT_NE(table_->Enter("192.0.2.1:6"), nullptr);
+  connection_->LeaveWhereAsked();
+  EXPECT_TRUE(wire_.closed);
+}
+
+TEST_F(ConnectionTest, WhoMovesBeforeTheyAreLookedAtStays) {
+  EXPECT_NE(table_->Enter("192.0.2.1:6"), nullptr);
+  loop_->RunPosted();
+  wire_.to_server = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+  connection_->LeaveWhereAsked();
+  EXPECT_FALSE(wire_.closed);
+  EXPECT_NE(handler_->held, nullptr);
 }
 
 }  // namespace

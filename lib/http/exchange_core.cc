@@ -132,6 +132,7 @@ void ExchangeCore::End() {
 
 void ExchangeCore::TakeOutput(std::size_t bytes, std::vector<Slice>& out) {
   output_size_ -= bytes;
+  if (finished_) taken_at_ = clock_.SteadyNow();
   unsent_.fetch_sub(bytes, std::memory_order_relaxed);
   while (bytes > 0) {
     Slice& front = output_.front();
@@ -173,7 +174,10 @@ void ExchangeCore::Read(std::function<void(absl::StatusOr<BodyPart>)> done) {
 void ExchangeCore::SendHead(ResponseHead head, bool end) {
   if (stream_ == nullptr || response_.has_value()) return;
   response_ = std::move(head);
-  if (end) finished_ = true;
+  if (end) {
+    finished_ = true;
+    taken_at_ = clock_.SteadyNow();
+  }
   stream_->OutputReady();
 }
 
@@ -194,6 +198,7 @@ void ExchangeCore::Write(std::vector<Slice> data) {
 void ExchangeCore::Finish(Headers trailers) {
   if (stream_ == nullptr || finished_) return;
   finished_ = true;
+  taken_at_ = clock_.SteadyNow();
   trailers_ = std::move(trailers);
   stream_->OutputReady();
 }
@@ -202,6 +207,7 @@ void ExchangeCore::Reset() {
   if (stream_ == nullptr) return;
   DropOutput();
   finished_ = true;
+  taken_at_ = clock_.SteadyNow();
   broken_ = true;
   stream_->ResetWanted();
 }

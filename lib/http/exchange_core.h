@@ -55,8 +55,10 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   std::optional<SteadyTime> waits_for_body_since() const {
     return read_ ? std::optional(read_since_) : std::nullopt;
   }
-  // The same, where it does so for Limits::body_timeout at most: then it is the client's turn.
+  // Since when it is the client's turn: to take what is left of a response that the handler has
+  // finished, or to go on with the body where it has Limits::body_timeout for that.
   std::optional<SteadyTime> waits_for_client_since() const {
+    if (finished_) return taken_at_;
     return limits_.body_timeout.count() > 0 ? waits_for_body_since() : std::nullopt;
   }
   // Ends the body with an error where the handler has waited longer than Limits::body_timeout.
@@ -116,6 +118,8 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   std::size_t output_size_ = 0;
   std::atomic<std::size_t> unsent_{0};
   bool finished_ = false;
+  // Of a finished response: when the client last took of it, or the handler finished it.
+  SteadyTime taken_at_{};
   bool whole_ = false;
   bool broken_ = false;
   Headers trailers_;

@@ -18,14 +18,13 @@
 namespace tocsin::http {
 
 struct Limits {
-  // Open connections. Whoever comes then takes the place of the connection that
-  // has waited longest for its client: for a handshake, a head, the next
-  // request, a body with a body_timeout, the close at the end. Where the server
-  // is at work for all of them, the new one is closed at once.
+  // Open connections. Whoever comes then takes the place of the connection that has waited longest
+  // for its client: for a handshake, a head, the next request, a body with a body_timeout, to take
+  // the rest of a finished response, the close at the end. Where the server is at work for all of
+  // them, the new one is closed at once.
   int max_connections = 10'000;
-  // The same for those of one address (IPv6: of one network of 64 bits); 0: no
-  // limit. Not where clients come through a proxy or load balancer: they share
-  // its address.
+  // The same for those of one address (IPv6: of one network of 64 bits); 0: no limit. Not where
+  // clients come through a proxy or load balancer: they share its address.
   int max_connections_per_address = 0;
   // Streams at a time on one HTTP/2 connection.
   std::uint32_t max_streams = 100;

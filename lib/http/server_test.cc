@@ -24,8 +24,7 @@ using ::testing::StartsWith;
 
 constexpr std::uint32_t kEnhanceYourCalm = 0xb;
 constexpr std::uint32_t kCancel = 0x8;
-// With one I/O thread the state of one connection is known when the next is
-// accepted.
+// With one I/O thread the state of one connection is known when the next is accepted.
 constexpr int kInTurn = 1;
 
 // What the test hears of from the I/O threads.
@@ -678,6 +677,21 @@ TEST_F(ServerTest, WhoOwesABodyThatHasItsTimeGivesThePlace) {
       EXPECT_TRUE(slow.ReceiveUntil("0123456789"));
     }
   }
+}
+
+TEST_F(ServerTest, WhoTakesNoFinishedResponseGivesThePlace) {
+  Limits limits;
+  limits.max_connections = 1;
+  Start(limits, kInTurn);
+  Http2Client::Options options;
+  options.stream_window = 0;
+  options.auto_window = false;
+  Http2Client shut(server_->port(), options);
+  const std::int32_t id = shut.Start("GET", "/hello", {}, "");
+  ASSERT_TRUE(shut.Until([&] { return shut.stream(id).status == 200; }));
+  EXPECT_TRUE(Plain("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").has_value());
+  shut.Until([&] { return shut.connection_closed(); });
+  EXPECT_TRUE(shut.connection_closed());
 }
 
 TEST_F(ServerTest, OneAddressHasItsShareOfTheConnections) {

@@ -37,9 +37,9 @@ class Session {
   virtual bool WantsInput() const = 0;
   // Nothing more will happen: send what was collected, then close.
   virtual bool Finished() const = 0;
-  // Since when it is the client's turn: to send a head, or to go on with a body
-  // where that has its time (Limits::body_timeout). Nothing while the server
-  // works for it.
+  // Since when it is the client's turn: to send a head, to go on with a body where that has
+  // its time (Limits::body_timeout), to take the rest of a response that is finished. Nothing while
+  // the server works for it.
   virtual std::optional<SteadyTime> WaitsSince() const = 0;
   virtual void Tick(SteadyTime now) = 0;
   virtual void StartDraining() = 0;
