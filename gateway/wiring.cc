@@ -2,6 +2,7 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -185,6 +186,7 @@ class Gateway final : public process::Component {
     options.listen =
         config.public_listen().empty() ? std::string(kDefaultListen) : config.public_listen();
     if (config.max_connections() > 0) options.limits.max_connections = config.max_connections();
+    options.limits.max_connections_per_address = std::max(config.max_connections_per_address(), 0);
     if (config.io_threads() > 0) options.io_threads = config.io_threads();
     server_ = std::make_unique<http::Server>(options, edge_);
     if (const absl::Status status = server_->Start(); !status.ok()) {

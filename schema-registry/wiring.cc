@@ -82,6 +82,7 @@ http::ServerOptions RestServerOptions(const tocsin::schema::v1::RestConfig& conf
         }};
   }
   options.limits.max_connections = 1'000;
+  options.limits.max_connections_per_address = std::max(config.max_connections_per_address(), 0);
   options.limits.body_timeout = std::chrono::seconds(30);
   return options;
 }
