@@ -113,20 +113,19 @@ class RdTransactionalProducer final : public TransactionalProducer {
     return {internal::StatusOf(error, what()), fatal ? ErrorClass::kFatal : ErrorClass::kAbort};
   }
 
-  TransactionResult SendOffsets(const Offsets& next, Consumer& consumer) override {
+  using TransactionalProducer::SendOffsets;
+  TransactionResult SendOffsets(const Offsets& next, const GroupMetadata& member) override {
     const SteadyTime deadline = Now() + options_.transaction_timeout;
-    auto metadata = consumer.CurrentGroupMetadata();
-    if (!metadata.ok()) return {metadata.status(), ErrorClass::kAbort};
     rd_kafka_consumer_group_metadata_t* read = nullptr;
-    const ErrorPtr unreadable(rd_kafka_consumer_group_metadata_read(&read, metadata->opaque.data(),
-                                                                    metadata->opaque.size()));
+    const ErrorPtr unreadable(rd_kafka_consumer_group_metadata_read(&read, member.opaque.data(),
+                                                                    member.opaque.size()));
     if (unreadable != nullptr) {
       return {internal::StatusOf(unreadable, "reading the group metadata"), ErrorClass::kAbort};
     }
     const GroupMetadataPtr group(read);
     const auto offsets = internal::ToList(next);
     // A repetition must be with identical offsets and metadata.
-    return RunUntil(deadline, Concat("sending the offsets of group ", metadata->group), [&] {
+    return RunUntil(deadline, Concat("sending the offsets of group ", member.group), [&] {
       return ErrorPtr(rd_kafka_send_offsets_to_transaction(
           handle_, offsets.get(), group.get(),
           internal::Milliseconds(options_.transaction_timeout)));
@@ -251,6 +250,12 @@ class RdTransactionalProducer final : public TransactionalProducer {
 TransactionResult TransactionalProducer::Produce(const OutgoingRecord& record) {
   HeaderMemory memory;
   return ProduceView(AsView(record, memory));
+}
+
+TransactionResult TransactionalProducer::SendOffsets(const Offsets& next, Consumer& consumer) {
+  const absl::StatusOr<GroupMetadata> member = consumer.CurrentGroupMetadata();
+  if (!member.ok()) return {member.status(), ErrorClass::kAbort};
+  return SendOffsets(next, *member);
 }
 
 std::string_view ErrorClassName(ErrorClass error_class) {

@@ -80,10 +80,13 @@ class TransactionalProducer {
   // Blocks while the queue is full, at most transaction_timeout, then kAbort.
   virtual TransactionResult ProduceView(const OutgoingView& record) = 0;
   TransactionResult Produce(const OutgoingRecord& record);
-  // `next`: for each input partition the next offset to read. Takes the consumer's group metadata
-  // at this moment. kAbort when the group has moved on (a rebalance): the new owner reads them
-  // again.
-  virtual TransactionResult SendOffsets(const Offsets& next, Consumer& consumer) = 0;
+  // `next`: for each input partition the next offset to read. `member`: the consumer's proof of
+  // membership, taken after the last poll that the offsets rest on: one taken before a rebalance is
+  // refused by the group, one taken after it would let a member commit what has become another's.
+  // kAbort when the group has moved on: the new owner reads them again.
+  virtual TransactionResult SendOffsets(const Offsets& next, const GroupMetadata& member) = 0;
+  // With the consumer's membership of this moment; on the consumer's thread.
+  TransactionResult SendOffsets(const Offsets& next, Consumer& consumer);
   // Flushes, then commits. kRetriable: not known yet, call again.
   virtual CommitResult Commit() = 0;
   virtual TransactionResult Abort() = 0;

@@ -28,6 +28,8 @@
 #include "services/correlation/rule_keeper/rule_keeper.h"
 #include "services/correlation/rule_keeper/streams.h"
 #include "services/correlation/rules_service.h"
+#include "services/correlation/worker/output_verifier.h"
+#include "services/correlation/worker/standby.h"
 #include "services/correlation/worker/worker_pool.h"
 #include "tocsin/correlation/v1/aggregate.pb.h"
 #include "tocsin/correlation/v1/detection.pb.h"
@@ -51,6 +53,8 @@ struct Settings {
   std::vector<pack::v1::Stream> streams;
   std::vector<std::string> worker_ids;
   WorkerOptions worker;
+  bool verify_outputs = true;
+  bool standby = false;
 };
 
 class CorrelationProcess final : public process::Component {
@@ -66,7 +70,8 @@ class CorrelationProcess final : public process::Component {
         admin_(std::move(admin)),
         producer_(std::move(producer)),
         streams_(settings_.streams, *schemas_),
-        keeper_(KeeperIo(), {.replication = settings_.replication}),
+        keeper_(KeeperIo(), {.replication = settings_.replication,
+                             .workers_topic = settings_.worker.WorkersTopic()}),
         service_(keeper_) {
     for (const char* condition : {"kafka", "registry", "rules", "state"}) {
       runtime_.readiness().Declare(condition);
@@ -82,6 +87,8 @@ class CorrelationProcess final : public process::Component {
   absl::Status Stop(SteadyTime deadline) override {
     stop_.Stop();
     if (control_.joinable()) control_.join();
+    if (verifier_thread_.joinable()) verifier_thread_.join();
+    if (standby_thread_.joinable()) standby_thread_.join();
     if (!workers_.Stop(deadline)) {
       return DeadlineExceeded(
           "a transaction was still under way; it is aborted by Kafka or completed by the next "
@@ -216,7 +223,52 @@ class CorrelationProcess final : public process::Component {
       producer.transactional_id = std::move(transactional_id);
       return kafka::MakeTransactionalProducer(std::move(producer));
     };
+    io.make_plain_producer = [this] {
+      kafka::ProducerOptions producer;
+      producer.connection = settings_.connection;
+      producer.message_timeout = settings_.worker.session_timeout;
+      producer.close_timeout = milliseconds(500);
+      return kafka::MakeProducer(std::move(producer));
+    };
+    if (settings_.verify_outputs) StartVerifier(options, io);
+    if (settings_.standby) {
+      StandbyIo of_standby;
+      of_standby.make_consumer = io.make_consumer;
+      of_standby.rules = io.rules;
+      of_standby.clock = io.clock;
+      standby_ = std::make_unique<Standby>(options, std::move(of_standby));
+      io.claims = standby_.get();
+      standby_thread_ = std::thread([this] {
+        while (!stop_.stopped()) {
+          if (!standby_->Step(kRulesPoll).ok()) stop_.WaitFor(kRetryPause);
+        }
+      });
+    }
     workers_.Start(settings_.worker_ids, options, io);
+  }
+
+  void StartVerifier(const WorkerOptions& options, const WorkerIo& workers) {
+    OutputVerifierIo io;
+    io.make_consumer = workers.make_consumer;
+    io.partitions = [this](const std::string& topic) {
+      return admin_->PartitionCount(topic, kProbeTimeout);
+    };
+    io.rules = &keeper_;
+    io.clock = &runtime_.clock();
+    io.task = options.task;
+    verifier_thread_ = std::thread([this, io = std::move(io)] {
+      OutputVerifier verifier(io);
+      bool answers = true;
+      while (!stop_.stopped()) {
+        const absl::Status read = verifier.Step(kRulesPoll);
+        if (!read.ok() && answers) {
+          telemetry::LogWarning("the outputs are not verified while Kafka does not answer",
+                                {{"error", read}});
+        }
+        answers = read.ok();
+        if (!answers) stop_.WaitFor(kRetryPause);
+      }
+    });
   }
 
   process::Runtime& runtime_;
@@ -226,6 +278,8 @@ class CorrelationProcess final : public process::Component {
   const std::unique_ptr<kafka::Admin> admin_;
   const std::unique_ptr<kafka::Producer> producer_;
   const RegistryStreams streams_;
+  // Before the workers, which ask it for stores.
+  std::unique_ptr<Standby> standby_;
   WorkerPool workers_;
   RuleKeeper keeper_;
   RulesService service_;
@@ -236,6 +290,8 @@ class CorrelationProcess final : public process::Component {
   SteadyTime next_probe_{};
   StopSignal stop_;
   std::thread control_;
+  std::thread verifier_thread_;
+  std::thread standby_thread_;
 };
 
 }  // namespace
@@ -269,6 +325,22 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(const v1::CorrelationCo
   if (config.identity_count() > 0) settings.worker.task.identity_count = config.identity_count();
   if (config.max_batch() > 0) {
     settings.worker.max_batch = static_cast<std::size_t>(config.max_batch());
+    settings.worker.max_transaction_records = 25 * settings.worker.max_batch;
+  }
+  const auto& interval = config.commit_interval();
+  WorkerOptions::CommitInterval& commit = settings.worker.commit_interval;
+  commit.min = config::DurationOr(interval.has_min(), interval.min(), commit.min);
+  commit.max = config::DurationOr(interval.has_max(), interval.max(), commit.max);
+  if (commit.min < milliseconds(0) || commit.max < commit.min ||
+      commit.max > settings.worker.session_timeout / 10) {
+    return InvalidArgument(
+        "commit_interval: give 0s <= min <= max <= 1s (a transaction must end well within the "
+        "session timeout)");
+  }
+  settings.standby = config.standby();
+  settings.verify_outputs = !config.has_verify_outputs() || config.verify_outputs();
+  if (config.guarantee() == v1::GUARANTEE_AT_LEAST_ONCE) {
+    settings.worker.guarantee = Guarantee::kAtLeastOnce;
   }
 
   TOCSIN_ASSIGN_OR_RETURN(auto admin, kafka::MakeAdmin(settings.connection));

@@ -148,19 +148,18 @@ class FakeTransactionalProducer final : public TransactionalProducer {
     return {};
   }
 
-  TransactionResult SendOffsets(const Offsets& next, Consumer& consumer) override {
-    auto metadata = consumer.CurrentGroupMetadata();
+  using TransactionalProducer::SendOffsets;
+  TransactionResult SendOffsets(const Offsets& next, const GroupMetadata& member) override {
     MutexLock lock(state_->mutex);
     if (auto failed = Fail(Step::kSendOffsets)) return *std::move(failed);
     if (!began_) return WrongState("SendOffsets");
-    if (!metadata.ok()) return {metadata.status(), ErrorClass::kAbort};
     Transaction& transaction = state_->transactions[id_];
     if (transaction.epoch != epoch_) return Fenced();
-    if (metadata->opaque != std::to_string(state_->groups[metadata->group].generation)) {
+    if (member.opaque != std::to_string(state_->groups[member.group].generation)) {
       return {Aborted("the group has moved on to another generation (fake)"), ErrorClass::kAbort};
     }
     transaction.open = true;
-    transaction.group = metadata->group;
+    transaction.group = member.group;
     for (const auto& [where, offset] : next) transaction.sent[where] = offset;
     return {};
   }

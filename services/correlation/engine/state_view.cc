@@ -2,19 +2,16 @@
 
 namespace tocsin::correlation {
 
-std::optional<std::string> Overlay::Get(std::string_view key) const {
-  const auto found = changes_.find(key);
-  if (found != changes_.end()) return found->second;
-  return base_.Get(key);
-}
+namespace {
 
-void Overlay::Range(std::string_view begin, std::string_view end, const StateVisitor& visit) const {
-  auto change = changes_.lower_bound(begin);
+void RangeOver(const StateChanges& changes, const StateReader& base, std::string_view begin,
+               std::string_view end, const StateVisitor& visit) {
+  auto change = changes.lower_bound(begin);
   const auto in_range = [&] {
-    return change != changes_.end() && (end.empty() || std::string_view(change->first) < end);
+    return change != changes.end() && (end.empty() || std::string_view(change->first) < end);
   };
   bool stopped = false;
-  base_.Range(begin, end, [&](std::string_view key, std::string_view value) {
+  base.Range(begin, end, [&](std::string_view key, std::string_view value) {
     for (; in_range() && std::string_view(change->first) < key; ++change) {
       if (change->second.has_value() && !visit(change->first, *change->second)) {
         stopped = true;
@@ -36,12 +33,41 @@ void Overlay::Range(std::string_view begin, std::string_view end, const StateVis
   }
 }
 
+}  // namespace
+
+std::optional<std::string> Overlay::Get(std::string_view key) const {
+  const auto found = changes_.find(key);
+  if (found != changes_.end()) return found->second;
+  return base_.Get(key);
+}
+
+void Overlay::Range(std::string_view begin, std::string_view end, const StateVisitor& visit) const {
+  RangeOver(changes_, base_, begin, end, visit);
+}
+
 void Overlay::Put(std::string_view key, std::string_view value) {
   changes_.insert_or_assign(std::string(key), std::string(value));
 }
 
 void Overlay::Delete(std::string_view key) {
   changes_.insert_or_assign(std::string(key), std::nullopt);
+}
+
+std::optional<std::string> InFlight::Get(std::string_view key) const {
+  if (changes_ != nullptr) {
+    const auto found = changes_->find(key);
+    if (found != changes_->end()) return found->second;
+  }
+  return base_.Get(key);
+}
+
+void InFlight::Range(std::string_view begin, std::string_view end,
+                     const StateVisitor& visit) const {
+  if (changes_ == nullptr) {
+    base_.Range(begin, end, visit);
+  } else {
+    RangeOver(*changes_, base_, begin, end, visit);
+  }
 }
 
 std::optional<std::string> MemoryState::Get(std::string_view key) const {

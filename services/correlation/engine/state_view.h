@@ -7,9 +7,11 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/container/btree_map.h"
 #include "absl/status/status.h"
@@ -56,10 +58,31 @@ class Overlay final : public StateView {
   const StateChanges& changes() const { return changes_; }
   bool empty() const { return changes_.empty(); }
   void Clear() { changes_.clear(); }
+  // The changes, which are gone from here.
+  StateChanges Release() { return std::exchange(changes_, {}); }
 
  private:
   const StateReader& base_;
   StateChanges changes_;
+};
+
+// The changes of a transaction under way, over a base that does not have them yet. What is computed
+// meanwhile sees the state as it will be. The base must outlive it.
+class InFlight final : public StateReader {
+ public:
+  explicit InFlight(const StateReader& base) : base_(base) {}
+
+  std::optional<std::string> Get(std::string_view key) const override;
+  void Range(std::string_view begin, std::string_view end,
+             const StateVisitor& visit) const override;
+  absl::Status status() const override { return base_.status(); }
+
+  // Null: nothing is under way. They are shared with whoever writes them, and do not change.
+  void Set(std::shared_ptr<const StateChanges> changes) { changes_ = std::move(changes); }
+
+ private:
+  const StateReader& base_;
+  std::shared_ptr<const StateChanges> changes_;
 };
 
 // State in memory, for tests and for small tools.

@@ -7,6 +7,7 @@
 #include "google/protobuf/descriptor.h"
 #include "lib/base/status.h"
 #include "lib/base/text.h"
+#include "services/correlation/engine/admission.h"
 #include "services/correlation/engine/envelope.h"
 #include "services/correlation/engine/keys.h"
 #include "services/correlation/engine/watermarks.h"
@@ -175,7 +176,9 @@ class Task::Batch {
 
   void OnStreamRecord(const kafka::RecordView& record, const Decoded& decoded) {
     ++result_.counts.in;
-    if (const absl::Status read = ReadEvent(decoded.envelope); !read.ok()) {
+    absl::Status read = ReadEvent(decoded.envelope);
+    if (read.ok()) read = CheckAdmissible(record.key.has_value(), decoded.envelope->time);
+    if (!read.ok()) {
       ++result_.counts.invalid;
       outputs_.WriteDeadLetter(record, read, input_.now);
       return;

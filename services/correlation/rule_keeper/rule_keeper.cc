@@ -157,14 +157,20 @@ absl::Status RuleKeeper::EnsureTopics(
       if (!known.contains(topic.name)) missing.push_back(std::move(topic));
     }
   }
+  if (kafka::TopicSpec workers = WorkersTopic(options_.workers_topic, options_.replication);
+      !known.contains(workers.name)) {
+    missing.push_back(std::move(workers));
+  }
   if (missing.empty()) return absl::OkStatus();
   TOCSIN_RETURN_IF_ERROR(io_.admin->CreateTopics(missing, options_.admin_timeout));
   for (const kafka::TopicSpec& topic : missing) {
     TOCSIN_ASSIGN_OR_RETURN(const std::int32_t partitions,
                             io_.admin->PartitionCount(topic.name, options_.admin_timeout));
     if (partitions != topic.partitions) {
+      const std::string_view who =
+          topic.name == options_.workers_topic ? "it should have" : "its stream has";
       return FailedPrecondition(Concat(
-          "the topic ", topic.name, " has ", partitions, " partitions, its stream has ",
+          "the topic ", topic.name, " has ", partitions, " partitions, ", who, " ",
           topic.partitions,
           "; they must be equal. Internal topics are made by correlation itself: stop it, delete "
           "the topic, and start it again"));

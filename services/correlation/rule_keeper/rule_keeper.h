@@ -47,6 +47,8 @@ struct RuleKeeperIo {
 
 struct RuleKeeperOptions {
   std::int32_t replication = -1;
+  // Where workers keep the number of their incarnation; made with the other internal topics.
+  std::string workers_topic = "correlation-workers";
   std::chrono::milliseconds admin_timeout{10'000};
 };
 

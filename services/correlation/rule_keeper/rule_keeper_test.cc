@@ -142,6 +142,7 @@ TEST_F(RuleKeeperTest, AppliesCountsVersionsAndDeletes) {
   const auto topics = admin_->ListTopics(seconds(1));
   ASSERT_THAT(topics, IsOk());
   EXPECT_EQ(topics->at("correlation-calls.raw-changelog").partitions, 3);
+  EXPECT_EQ(topics->at("correlation-workers").partitions, 1);
   EXPECT_EQ(topics->at("correlation-calls.raw-by-place-repartition").partitions, 3);
 
   ASSERT_EQ(keeper->List().size(), 2U);

@@ -105,4 +105,11 @@ std::vector<kafka::TopicSpec> InternalTopics(const StreamSpec& stream,
   return topics;
 }
 
+kafka::TopicSpec WorkersTopic(const std::string& name, std::int32_t replication) {
+  kafka::TopicSpec topic{name, 1, replication > 0 ? replication : -1, {}};
+  topic.configs["cleanup.policy"] = "compact";
+  if (replication > 1) topic.configs["min.insync.replicas"] = std::to_string(replication - 1);
+  return topic;
+}
+
 }  // namespace tocsin::correlation

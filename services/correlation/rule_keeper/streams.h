@@ -45,4 +45,7 @@ std::vector<kafka::TopicSpec> InternalTopics(const StreamSpec& stream,
                                              const std::vector<std::string>& repartition_topics,
                                              std::int32_t replication);
 
+// Where the workers of a group keep the numbers of their incarnations.
+kafka::TopicSpec WorkersTopic(const std::string& name, std::int32_t replication);
+
 }  // namespace tocsin::correlation

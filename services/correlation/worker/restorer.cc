@@ -276,7 +276,10 @@ absl::Status Restorer::Finish(TaskSlot& slot, kafka::Consumer& inputs) {
     TOCSIN_RETURN_IF_ERROR(inputs.Seek({topic, slot.partition}, offset));
   }
   TOCSIN_RETURN_IF_ERROR(inputs.Resume(partitions));
+  slot.committed_next = next;
   slot.next = std::move(next);
+  slot.in_flight = std::make_unique<InFlight>(*slot.store);
+  slot.overlay = std::make_unique<Overlay>(*slot.in_flight);
   slot.task = std::make_unique<Task>(slot.partition, slot.plan, options_.task);
   slot.idle.Reset();
   slot.phase = Phase::kRunning;

@@ -24,7 +24,11 @@ struct TaskSlot {
   std::int32_t partition = 0;
   std::set<std::string> assigned_topics;
   Phase phase = Phase::kIncomplete;
+  // Committed.
   std::unique_ptr<StateStore> store;
+  // Running: over it the changes of the transaction under way, and over those what is computed now.
+  std::unique_ptr<InFlight> in_flight;
+  std::unique_ptr<Overlay> overlay;
   std::unique_ptr<Task> task;
   IdleTracker idle;
   bool more = false;
@@ -32,6 +36,7 @@ struct TaskSlot {
   // Restoring.
   bool target_known = false;
   std::int64_t target = 0;
+  // By the group.
   kafka::Offsets committed;
   bool rebuilt = false;
   bool reading = false;
@@ -39,7 +44,8 @@ struct TaskSlot {
   std::int64_t stands_at = 0;
   std::optional<SteadyTime> stands_since;
 
-  // Running: the next offset of each input topic, as in the state.
+  // Running: the next offset of each input topic, as in the store, and as computed.
+  std::map<std::string, std::int64_t> committed_next;
   std::map<std::string, std::int64_t> next;
   std::string problem;
 

@@ -1,18 +1,29 @@
 // One member of the consumer group with the tasks of the partitions that it is assigned.
 //
 //   assigned → restoring (paused; the changelog is read to its end) → running
-//   running:  poll → tasks compute over overlays → one transaction → stores follow
 //
-// Errors:
-//   abort     nothing happened; back to the offsets in the state
-//   broken    the outcome is not known: producer and consumer are made anew, every task restores
-//   refused   the state of a partition cannot be used (a newer format; offsets that somebody
-//   moved):
-//             the partition stands still and status() says what to do; others go on
+//   running, all at once:
+//     draft       poll → tasks compute, each over its overlay
+//     under way   the transaction before: begin → outputs, changelog → offsets → commit, on the
+//                 committer's thread
+//   A task reads its state through: overlay (draft) over in flight (under way) over its store.
+//
+//   committed   the stores follow, the draft may become the next transaction
+//   aborted     nothing of it happened: the draft stands on it and goes too; back to the committed
+//               offsets
+//   broken      the outcome is not known: producer and consumer are made anew, every task restores
+//   refused     the state of a partition cannot be used (a newer format; offsets that somebody
+//               moved): the partition stands still and status() says what to do; others go on
+//
+// A rebalance waits for the transaction under way and drops the draft.
+//
+// In parts by subject: worker.cc the loop, worker_clients.cc clients and their errors,
+// worker_group.cc assignment, worker_transactions.cc from draft to store.
 //
 // Threads: Step, Close and the destructor one at a time; status() and Stop from any.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -26,8 +37,11 @@
 #include "absl/status/status.h"
 #include "lib/base/mutex.h"
 #include "services/correlation/engine/task.h"
+#include "services/correlation/worker/committer.h"
+#include "services/correlation/worker/draft.h"
 #include "services/correlation/worker/io.h"
 #include "services/correlation/worker/late_notice.h"
+#include "services/correlation/worker/plain_outputs.h"
 #include "services/correlation/worker/restorer.h"
 #include "services/correlation/worker/task_slot.h"
 #include "services/correlation/worker/worker_options.h"
@@ -70,12 +84,20 @@ class Worker final : private kafka::RebalanceListener {
   WorkerStatus status() const;
 
  private:
-  // What one task has computed and not yet made visible.
-  struct Computed {
-    TaskSlot* slot = nullptr;
-    std::unique_ptr<Overlay> overlay;
-    TaskInput input;
-    TaskResult result;
+  // What the committer's thread may look at.
+  struct Shared {
+    explicit Shared(const Clock& given) : clock(given) {}
+    const Clock& clock;
+    // Since the clock's epoch.
+    std::atomic<SteadyTime::rep> last_poll{0};
+    // The partitions are lost: commit nothing.
+    std::atomic<bool> lost{false};
+  };
+  // The transaction that the committer has.
+  struct UnderWay {
+    std::vector<Draft::Share> shares;
+    std::int64_t outputs = 0;
+    bool records_incarnation = false;
   };
 
   // RebalanceListener
@@ -86,7 +108,9 @@ class Worker final : private kafka::RebalanceListener {
   bool EnsureClients();
   void DropClients(const absl::Status& why);
   void FollowRules();
-  void HandleErrors(const kafka::Batch& batch);
+  // Its producer, of a new incarnation.
+  absl::Status MakeProducer();
+  void HandleErrors(const std::vector<kafka::PollError>& errors);
   // The position is not in the log. Before its beginning: goes there, what lay between is lost.
   // Behind its end: goes to the beginning as well, because nobody can tell what is new there; read
   // twice is mended by deduplication, not read at all by nothing.
@@ -94,10 +118,29 @@ class Worker final : private kafka::RebalanceListener {
   TaskSlot* SlotReading(const std::string& topic, std::int32_t partition);
 
   void Probe(TaskSlot& slot, bool& broker_answers, std::vector<DueSilence>& due);
-  std::vector<Computed> Compute(const kafka::Batch& batch);
-  // True when a transaction was tried.
-  bool Commit(std::vector<Computed> computed);
+  void Compute(const kafka::ViewBatch& batch);
+  // How long Poll may wait now.
+  std::chrono::milliseconds PollTimeout(bool busy) const;
+
+  // Before a commit could not begin any more.
+  bool PollIsOld() const;
+
+  bool DraftFull() const;
+  bool CommitDue() const;
+  // Hands the draft to the committer, which must be free.
+  void StartTransaction();
+  // Takes the outcome of the transaction under way, waiting at most so long for it, and does what
+  // it asks for. True when none is under way any more.
+  bool Conclude(std::chrono::nanoseconds wait);
+  void Apply(const TransactionOutcome& outcome);
+  // Nothing of what was computed has happened.
+  void RewindAll(const std::vector<Draft::Share>& aborted);
   void Rewind(TaskSlot& slot);
+  // The tasks go. Waits for the transaction under way; the draft is dropped.
+  void GiveUpTasks();
+  void DropTasks();
+  // Writes the outputs that do not wait for the transaction.
+  void WriteAtOnce(TaskResult& result);
   void TellLate();
   void PublishStatus();
   bool stopping() const;
@@ -108,8 +151,25 @@ class Worker final : private kafka::RebalanceListener {
   std::vector<std::string> subscribed_;
   TaskSlots tasks_;
   Restorer restorer_;
+  const std::shared_ptr<Shared> shared_;
   std::unique_ptr<kafka::TransactionalProducer> producer_;
   std::unique_ptr<kafka::Consumer> consumer_;
+  // Guarantee::kAtLeastOnce.
+  std::unique_ptr<PlainOutputs> plain_;
+  // Of the draft's outputs; null: none.
+  std::shared_ptr<PlainOutputs::Ticket> plain_ticket_;
+  // Of this producer: whose first transaction is still to be committed, and how many with outputs
+  // were.
+  std::int64_t incarnation_ = 0;
+  bool incarnation_recorded_ = false;
+  std::int64_t transactions_ = 0;
+  Draft draft_;
+  // The last poll found so much that there is probably more.
+  bool behind_ = false;
+  std::optional<UnderWay> under_way_;
+  // The consumer is calling: it must not be destroyed or sought now.
+  bool in_consumer_ = false;
+  std::optional<absl::Status> drop_later_;
   bool joined_ = false;
   std::optional<SteadyTime> next_probe_round_;
   LateNotice late_;
@@ -117,6 +177,9 @@ class Worker final : private kafka::RebalanceListener {
   // The consumer's last error since it began to wait for an assignment.
   std::string group_problem_;
   bool closed_ = false;
+
+  // Ends before all that its transaction uses.
+  std::unique_ptr<Committer> committer_;
 
   mutable Mutex mutex_;
   WorkerStatus status_ ABSL_GUARDED_BY(mutex_);

@@ -83,6 +83,7 @@ class WorkerBrokerTest : public ::testing::Test {
     EXPECT_THAT(admin, IsOk());
     std::vector<kafka::TopicSpec> wanted;
     for (const std::string& topic : topics) wanted.push_back({topic, kPartitions, 1, {}});
+    wanted.push_back({group_ + "-workers", 1, 1, {}});
     EXPECT_THAT((*admin)->CreateTopics(wanted, seconds(20)), IsOk());
     kafka::ProducerOptions options;
     options.connection = BrokerConnection();
