@@ -246,6 +246,7 @@ void CheckReadable(const OutputRecord& output) {
   switch (output.kind) {
     case OutputKind::kForward:
     case OutputKind::kProcessed:
+    case OutputKind::kLate:
       Require(DecodeOrigin(headers.Find(kOriginHeader).value()).has_value());
       break;
     case OutputKind::kDetection: {

@@ -133,19 +133,21 @@ TEST(TopicsTest, WantedFollowThePack) {
   stream.set_topic("alerts.raw");
   stream.set_partitions(3);
   stream.set_processed(true);
+  stream.set_late(true);
   stream.mutable_retention()->set_seconds(3600);
   const auto topics = WantedTopics({pack}, 3);
   std::vector<std::string> names;
   for (const auto& topic : topics) names.push_back(topic.name);
   EXPECT_THAT(names,
-              ElementsAre("alerts.raw", "alerts.processed", "alerts.raw.dlq", "_schemas",
-                          "correlation.rules", "detections", "aggregates", "incidents.correlated",
-                          "incidents.activity", "notification.sent"));
+              ElementsAre("alerts.raw", "alerts.processed", "alerts.raw.late", "alerts.raw.dlq",
+                          "_schemas", "correlation.rules", "detections", "aggregates",
+                          "incidents.correlated", "incidents.activity", "notification.sent"));
   EXPECT_EQ(topics[0].partitions, 3);
   EXPECT_EQ(topics[0].configs.at("retention.ms"), "3600000");
   EXPECT_EQ(topics[0].configs.at("min.insync.replicas"), "2");
-  EXPECT_EQ(topics[3].partitions, 1);
-  EXPECT_EQ(topics[3].configs.at("cleanup.policy"), "compact");
+  EXPECT_EQ(topics[2].partitions, 3);
+  EXPECT_EQ(topics[4].partitions, 1);
+  EXPECT_EQ(topics[4].configs.at("cleanup.policy"), "compact");
 }
 
 TEST(TopicsTest, TheDifferenceIsSaidInWords) {

@@ -49,6 +49,9 @@ std::vector<kafka::TopicSpec> WantedTopics(const std::vector<pack::v1::Pack>& pa
       if (stream.processed()) {
         add(ProcessedTopic(stream.topic()), stream.partitions(), DeleteAfter(keep));
       }
+      if (stream.late()) {
+        add(Concat(stream.topic(), ".late"), stream.partitions(), DeleteAfter(30 * kDay));
+      }
       add(Concat(stream.topic(), ".dlq"), stream.partitions(), DeleteAfter(30 * kDay));
     }
   }

@@ -12,7 +12,8 @@
 
 namespace tocsin::cli {
 
-// The topics of the pack's streams (with <stream>.processed where asked, and <stream>.dlq) and
+// The topics of the pack's streams (with <stream>.processed and <stream>.late where asked, and
+// <stream>.dlq) and
 // those of the system itself. `replication`: for all; with 2 or more, min.insync.replicas is one
 // less.
 std::vector<kafka::TopicSpec> WantedTopics(const std::vector<pack::v1::Pack>& packs,

@@ -186,6 +186,7 @@ class CorrelationProcess final : public process::Component {
       need(spec.topic);
       need(spec.DeadLetterTopic());
       if (spec.processed) need(spec.ProcessedTopic());
+      if (spec.late) need(spec.LateTopic());
       const auto found = topics.find(spec.topic);
       if (found != topics.end()) spec.partitions = found->second.partitions;
       specs.push_back(std::move(spec));

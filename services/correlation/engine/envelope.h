@@ -18,6 +18,10 @@ namespace tocsin::correlation {
 
 inline constexpr std::string_view kOriginHeader = "tocsin.origin";
 inline constexpr std::string_view kBeforeHeader = "tocsin.before";
+// The key that a forwarded event had, where its stream keeps late events.
+inline constexpr std::string_view kOriginalKeyHeader = "tocsin.key";
+// Ids of the rules of the topic that the event came too late for, comma-separated; absent: none.
+inline constexpr std::string_view kLateHeader = "tocsin.late";
 inline constexpr std::string_view kKindHeader = "tocsin.kind";
 inline constexpr std::string_view kKindMark = "mark";
 

@@ -13,6 +13,7 @@
 #include "tocsin/correlation/v1/aggregate.pb.h"
 #include "tocsin/correlation/v1/detection.pb.h"
 #include "tocsin/correlation/v1/repartition.pb.h"
+#include "tocsin/correlation/v1/window_state.pb.h"
 #include "tocsin/incident/v1/incident.pb.h"
 
 namespace tocsin::correlation {
@@ -39,6 +40,24 @@ kafka::Headers OwnHeaders(const kafka::HeaderViews& views) {
   return headers;
 }
 
+// Without what forwarding has added.
+kafka::Headers OriginalHeaders(const kafka::HeaderViews& views) {
+  kafka::Headers headers = OwnHeaders(views);
+  for (const std::string_view name :
+       {kOriginHeader, kBeforeHeader, kLateHeader, kOriginalKeyHeader}) {
+    headers.Remove(name);
+  }
+  return headers;
+}
+
+// A forwarded event has its group key as key.
+std::optional<std::string> OriginalKey(const kafka::RecordView& record) {
+  std::optional<std::string_view> key = record.key;
+  if (record.headers.Find(kBeforeHeader).has_value()) key = record.headers.Find(kOriginalKeyHeader);
+  if (!key.has_value()) return std::nullopt;
+  return std::string(*key);
+}
+
 }  // namespace
 
 void OutputWriter::NextCause(std::string_view input_topic) {
@@ -48,15 +67,20 @@ void OutputWriter::NextCause(std::string_view input_topic) {
 
 void OutputWriter::WriteForward(const Repartition& repartition, std::string key,
                                 const kafka::RecordView& record, const Envelope& envelope,
-                                const Origin& origin, const v1::WatermarkMark& before) {
+                                const Origin& origin, const v1::WatermarkMark& before,
+                                std::string_view late_for) {
   OutputRecord& output = Add(OutputKind::kForward, std::string(envelope.traceparent));
   output.record.topic = repartition.topic;
   output.record.partition = PartitionForKey(key, plan_.stream().partitions);
   output.record.key = std::move(key);
   output.record.value = record.value;
   output.record.headers = OwnHeaders(record.headers);
+  if (keeps_late() && record.key.has_value()) {
+    output.record.headers.Set(kOriginalKeyHeader, *record.key);
+  }
   output.record.headers.Set(kOriginHeader, EncodeOrigin(origin));
   output.record.headers.Set(kBeforeHeader, before.SerializeAsString());
+  if (!late_for.empty()) output.record.headers.Set(kLateHeader, late_for);
 }
 
 void OutputWriter::WriteMarks(const Repartition& repartition, const v1::WatermarkMark& mark) {
@@ -78,6 +102,64 @@ void OutputWriter::WriteProcessed(const kafka::RecordView& record, const Envelop
   output.record.value = record.value;
   output.record.headers = OwnHeaders(record.headers);
   output.record.headers.Set(kOriginHeader, EncodeOrigin(origin));
+}
+
+bool OutputWriter::WriteLate(const kafka::RecordView& record, const Envelope& envelope,
+                             const Origin& origin, const std::vector<LateFor>& late) {
+  if (!keeps_late()) return false;
+  OutputRecord& output = Add(OutputKind::kLate, std::string(envelope.traceparent));
+  output.record.key = OriginalKey(record);
+  output.record.value = record.value;
+  output.record.headers = OriginalHeaders(record.headers);
+  FillLate(EncodeOrigin(origin), envelope.time, late, output);
+  return true;
+}
+
+v1::KeptRecord OutputWriter::Keep(const kafka::RecordView& record, const Origin& origin) {
+  v1::KeptRecord kept;
+  if (const std::optional<std::string> key = OriginalKey(record)) kept.set_key(*key);
+  if (record.value.has_value()) kept.set_value(std::string(*record.value));
+  const kafka::Headers headers = OriginalHeaders(record.headers);
+  for (const auto& [name, value] : headers.entries()) {
+    v1::KeptHeader& header = *kept.add_headers();
+    header.set_name(name);
+    header.set_value(value);
+  }
+  kept.set_origin(EncodeOrigin(origin));
+  return kept;
+}
+
+bool OutputWriter::WriteLate(const v1::KeptRecord& record, WallTime time, const std::string& parent,
+                             const std::vector<LateFor>& late) {
+  if (!keeps_late()) return false;
+  OutputRecord& output = Add(OutputKind::kLate, parent);
+  if (record.has_key()) output.record.key = record.key();
+  if (record.has_value()) output.record.value = record.value();
+  for (const v1::KeptHeader& header : record.headers()) {
+    output.record.headers.Append(header.name(), header.value());
+  }
+  FillLate(record.origin(), time, late, output);
+  return true;
+}
+
+void OutputWriter::FillLate(std::string_view origin, WallTime time,
+                            const std::vector<LateFor>& late, OutputRecord& output) const {
+  output.record.topic = plan_.stream().LateTopic();
+  std::vector<std::string> rules;
+  std::vector<std::string> reasons;
+  std::vector<std::string> watermarks;
+  for (const LateFor& of_rule : late) {
+    rules.push_back(of_rule.rule);
+    watermarks.push_back(FormatTime(of_rule.watermark));
+    reasons.push_back(Concat(of_rule.rule, ": ", FormatTime(time), " is ",
+                             FormatDuration(of_rule.watermark - time), " behind the watermark ",
+                             watermarks.back()));
+  }
+  kafka::Headers& headers = output.record.headers;
+  headers.Set(kOriginHeader, origin);
+  headers.Set("late.rule", Join(rules, ","));
+  headers.Set("late.reason", Join(reasons, "; "));
+  headers.Set("late.watermark", Join(watermarks, ","));
 }
 
 void OutputWriter::WriteDeadLetter(const kafka::RecordView& record, const absl::Status& why,

@@ -14,6 +14,7 @@
 #include "lib/kafka/record_view.h"
 #include "lib/kafka/types.h"
 #include "services/correlation/engine/envelope.h"
+#include "services/correlation/engine/lateness.h"
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/engine/task_options.h"
 #include "services/correlation/engine/window.h"
@@ -25,6 +26,7 @@ class Message;
 
 namespace tocsin::correlation::v1 {
 class Detection;
+class KeptRecord;
 class WatermarkMark;
 class WindowResult;
 }  // namespace tocsin::correlation::v1
@@ -42,6 +44,7 @@ enum class OutputKind {
   kDetection,
   kIncident,
   kAggregate,
+  kLate,
   kDeadLetter
 };
 
@@ -66,14 +69,23 @@ class OutputWriter {
   void NextCause(std::string_view input_topic);
 
   // The event, to the partition of its group key. `before`: what its own partition had seen and
-  // promised before it.
+  // promised before it. `late_for`: see kLateHeader.
   void WriteForward(const Repartition& repartition, std::string key,
                     const kafka::RecordView& record, const Envelope& envelope, const Origin& origin,
-                    const v1::WatermarkMark& before);
+                    const v1::WatermarkMark& before, std::string_view late_for);
   // To every partition of the topic.
   void WriteMarks(const Repartition& repartition, const v1::WatermarkMark& mark);
   void WriteProcessed(const kafka::RecordView& record, const Envelope& envelope,
                       const Origin& origin);
+  // The event as it came, where the stream keeps its late ones. True when it does. `late` has one
+  // entry at least.
+  bool WriteLate(const kafka::RecordView& record, const Envelope& envelope, const Origin& origin,
+                 const std::vector<LateFor>& late);
+  // For an event of which it is not decided yet whether it is late: what WriteLate needs of it.
+  bool keeps_late() const { return plan_.stream().late; }
+  static v1::KeptRecord Keep(const kafka::RecordView& record, const Origin& origin);
+  bool WriteLate(const v1::KeptRecord& record, WallTime time, const std::string& parent,
+                 const std::vector<LateFor>& late);
   void WriteDeadLetter(const kafka::RecordView& record, const absl::Status& why, WallTime now);
   // `firing`: the events that led to it.
   void WriteDetection(const v1::Detection& detection, const std::string& key, const Firing& firing);
@@ -84,6 +96,8 @@ class OutputWriter {
 
  private:
   OutputRecord& Add(OutputKind kind, std::string parent);
+  void FillLate(std::string_view origin, WallTime time, const std::vector<LateFor>& late,
+                OutputRecord& output) const;
   void AddEvent(OutputKind kind, const std::string& topic, const std::string& key,
                 const OutputSchema& schema, const google::protobuf::Message& message,
                 std::string_view id, std::string_view severity, const Firing& firing);

@@ -19,6 +19,7 @@ std::string StreamSpec::ProcessedTopic() const {
   return Concat(topic, ".processed");
 }
 std::string StreamSpec::DeadLetterTopic() const { return Concat(topic, ".dlq"); }
+std::string StreamSpec::LateTopic() const { return Concat(topic, ".late"); }
 std::string StreamSpec::ChangelogTopic() const {
   return Concat("correlation-", topic, "-changelog");
 }

@@ -31,9 +31,12 @@ struct StreamSpec {
   std::string message_type;
   // Every accepted event is also written to ProcessedTopic().
   bool processed = false;
+  // Events that came too late for a rule are kept in LateTopic().
+  bool late = false;
 
   std::string ProcessedTopic() const;
   std::string DeadLetterTopic() const;
+  std::string LateTopic() const;
   std::string ChangelogTopic() const;
 };
 

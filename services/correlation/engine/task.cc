@@ -10,6 +10,7 @@
 #include "services/correlation/engine/admission.h"
 #include "services/correlation/engine/envelope.h"
 #include "services/correlation/engine/keys.h"
+#include "services/correlation/engine/lateness.h"
 #include "services/correlation/engine/watermarks.h"
 #include "services/correlation/engine/window_operator.h"
 #include "tocsin/correlation/v1/repartition.pb.h"
@@ -20,18 +21,6 @@ namespace {
 // So many records are looked into ahead of being worked on, so that the memory that they will ask
 // for is under way.
 constexpr std::size_t kLookAhead = 16;
-
-void Add(const RuleCounts& from, RuleCounts& to) {
-  to.filtered += from.filtered;
-  to.missing_key += from.missing_key;
-  to.late += from.late;
-  to.taken += from.taken;
-  to.where_errors += from.where_errors;
-  to.detections += from.detections;
-  to.incidents += from.incidents;
-  to.results += from.results;
-  for (const auto& [reason, number] : from.dropped) to.dropped[reason] += number;
-}
 
 }  // namespace
 
@@ -116,9 +105,10 @@ class Task::Batch {
   }
 
   void TellCounts() {
+    result_.counts.kept_late += windows_.kept_late();
     const auto tell = [this](const PlannedRule& rule) {
       const RuleCounts& counted = counts(rule);
-      if (counted != RuleCounts()) Add(counted, result_.counts.rules[rule.rule->id()]);
+      if (counted != RuleCounts()) result_.counts.rules[rule.rule->id()] += counted;
     };
     for (const PlannedRule& rule : plan_.local()) tell(rule);
     for (const Repartition& repartition : plan_.repartitions()) {
@@ -194,6 +184,7 @@ class Task::Batch {
     if (before_matters_) before = watermarks_.own();
     watermarks_.Observe(envelope.time);
     const Origin origin{record.topic, record.partition, record.offset};
+    late_.clear();
     for (const PlannedRule& rule : plan_.local()) {
       if (!Admit(rule)) continue;
       std::optional<WallTime> watermark;
@@ -201,22 +192,75 @@ class Task::Batch {
         watermark = before.OwnWatermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
                                         rule.closes_in_silence());
       }
-      Take(rule, envelope, origin, watermark);
+      const std::optional<Taken> taken = Take(rule, record, envelope, origin, watermark);
+      if (!taken.has_value()) {
+        ++counts(rule).missing_key;
+        continue;
+      }
+      Count(rule, taken->verdict);
+      if (taken->verdict == Verdict::kLate) late_.push_back({rule.rule->id(), taken->watermark});
     }
     for (const Repartition& repartition : plan_.repartitions()) {
-      bool wanted = false;
-      for (const PlannedRule& rule : repartition.rules) {
-        if (!Admit(rule)) continue;
-        wanted = true;
-        // The rules of one topic have one group key.
-        forward_key_ = group_key_;
-      }
-      if (!wanted) continue;
-      ++result_.counts.forwarded;
-      outputs_.WriteForward(repartition, forward_key_, record, envelope, origin,
-                            before.ToMark(task_.partition_));
+      Forward(repartition, record, envelope, origin, before);
     }
+    KeepLate(record, envelope, origin);
     if (plan_.stream().processed) outputs_.WriteProcessed(record, envelope, origin);
+  }
+
+  // To the rules that read this topic, unless it is late for all of them.
+  void Forward(const Repartition& repartition, const kafka::RecordView& record,
+               const Envelope& envelope, const Origin& origin, const PartitionTime& before) {
+    bool wanted = false;
+    std::string late_for;
+    for (const PlannedRule& rule : repartition.rules) {
+      if (!Admit(rule)) continue;
+      // The rules of one topic have one group key.
+      forward_key_ = group_key_;
+      const CompiledWindow* window = rule.rule->window();
+      if (window == nullptr && !rule.rule->JoinedValue(FieldsOf(rule), value_)) {
+        ++counts(rule).missing_key;
+        continue;
+      }
+      Verdict verdict = Verdict::kTaken;
+      if (rule.event_time()) {
+        const std::optional<WallTime> watermark = before.Watermark(
+            rule.rule->max_disorder(), rule.rule->idle_timeout(), rule.closes_in_silence());
+        verdict = Judge(*rule.rule, envelope.time, watermark);
+        if (verdict == Verdict::kLate) {
+          late_.push_back({rule.rule->id(), watermark.value_or(envelope.time)});
+          late_for = late_for.empty() ? rule.rule->id() : Concat(late_for, ",", rule.rule->id());
+        }
+      } else if (window != nullptr && window->type != WindowType::kSliding) {
+        // In order of arrival, at the partition that it goes to.
+        verdict = Verdict::kUndecided;
+      }
+      Count(rule, verdict);
+      wanted = wanted || verdict != Verdict::kLate;
+    }
+    if (!wanted) return;
+    ++result_.counts.forwarded;
+    outputs_.WriteForward(repartition, forward_key_, record, envelope, origin,
+                          before.ToMark(task_.partition_), late_for);
+  }
+
+  void Count(const PlannedRule& rule, Verdict verdict) {
+    switch (verdict) {
+      case Verdict::kTaken:
+        ++counts(rule).taken;
+        break;
+      case Verdict::kLate:
+        ++counts(rule).late;
+        break;
+      case Verdict::kUndecided:
+        ++counts(rule).undecided;
+    }
+  }
+
+  // One record for all rules that the event was late for.
+  void KeepLate(const kafka::RecordView& record, const Envelope& envelope, const Origin& origin) {
+    if (late_.empty()) return;
+    if (outputs_.WriteLate(record, envelope, origin, late_)) ++result_.counts.kept_late;
+    late_.clear();
   }
 
   // Reads the event's fields into task_.messages_.
@@ -262,6 +306,7 @@ class Task::Batch {
                            const Decoded& decoded) {
     if (record.headers.Find(kKindHeader) == kKindMark) {
       if (!watermarks_.TakeMark(repartition, record)) {
+        ++result_.counts.refused;
         outputs_.WriteDeadLetter(record, InvalidArgument("not a watermark mark"), input_.now);
       }
       return;
@@ -277,55 +322,76 @@ class Task::Batch {
       read = InvalidArgument("a forwarded event without its origin");
     }
     if (!read.ok()) {
-      ++result_.counts.invalid;
+      ++result_.counts.refused;
       outputs_.WriteDeadLetter(record, read, input_.now);
       return;
     }
+    const std::string_view late_for = record.headers.Find(kLateHeader).value_or("");
+    late_.clear();
     const PartitionTime upstream = PartitionTime::FromMark(before);
     for (const PlannedRule& rule : repartition.rules) {
       // Why an event does not take part was counted where it came in.
       const schema::FieldView fields = FieldsOf(rule);
       if (!rule.rule->Matches(fields) || !rule.rule->JoinedGroupKey(fields, group_key_)) continue;
+      if (IsNamed(rule.rule->id(), late_for)) continue;
       std::optional<WallTime> watermark;
       if (rule.event_time()) {
         watermark = upstream.Watermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
                                        rule.closes_in_silence());
       }
-      Take(rule, *decoded.envelope, *origin, watermark);
+      const std::optional<Taken> taken = Take(rule, record, *decoded.envelope, *origin, watermark);
+      if (!taken.has_value()) continue;
+      const CompiledWindow* window = rule.rule->window();
+      if (window != nullptr && !rule.event_time() && window->type != WindowType::kSliding) {
+        --counts(rule).undecided;
+        Count(rule, taken->verdict);
+      } else if (taken->verdict == Verdict::kLate) {
+        // Its own partition ran another version of the rule.
+        ++counts(rule).dropped["rule_changed"];
+      }
+      if (taken->verdict == Verdict::kLate) late_.push_back({rule.rule->id(), taken->watermark});
     }
+    KeepLate(record, *decoded.envelope, *origin);
+  }
+
+  static bool IsNamed(std::string_view rule_id, std::string_view comma_separated) {
+    while (!comma_separated.empty()) {
+      const std::size_t comma = std::min(comma_separated.find(','), comma_separated.size());
+      if (comma_separated.substr(0, comma) == rule_id) return true;
+      comma_separated.remove_prefix(std::min(comma + 1, comma_separated.size()));
+    }
+    return false;
   }
 
   // --- rules ---
 
+  using Taken = WindowOperator::Outcome;
+
   // The event takes part, with group_key_: hold it, or evaluate the rule at once. `watermark`: what
-  // the event's own partition had promised to this rule before it.
-  void Take(const PlannedRule& rule, const Envelope& envelope, const Origin& origin,
-            std::optional<WallTime> watermark) {
+  // the event's own partition had promised to this rule before it. nullopt: it has no value.
+  std::optional<Taken> Take(const PlannedRule& rule, const kafka::RecordView& record,
+                            const Envelope& envelope, const Origin& origin,
+                            std::optional<WallTime> watermark) {
     if (const CompiledWindow* window = rule.rule->window()) {
-      windows_.Take(rule, SplitKey(group_key_, rule.key_fields()),
-                    window->Values(FieldsOf(rule).message()), envelope, origin, watermark,
-                    deduplicator_.highest_timestamp_us());
-      return;
+      return windows_.Take(rule, SplitKey(group_key_, rule.key_fields()),
+                           window->Values(FieldsOf(rule).message()), record, envelope, origin,
+                           watermark, deduplicator_.highest_timestamp_us());
     }
-    if (!rule.rule->JoinedValue(FieldsOf(rule), value_)) {
-      ++counts(rule).missing_key;
-      return;
-    }
+    if (!rule.rule->JoinedValue(FieldsOf(rule), value_)) return std::nullopt;
     if (!rule.event_time()) {
-      ++counts(rule).taken;
       packed_.clear();
       AppendPacked(envelope, origin.topic, origin.partition, origin.offset, value_, packed_);
       std::string_view rest = packed_;
       Evaluate(rule, group_key_, *TakePacked(rest));
-      return;
+      return Taken();
     }
-    if ((watermark.has_value() && envelope.time <= *watermark) ||
+    if (Judge(*rule.rule, envelope.time, watermark) == Verdict::kLate ||
         buffer_.Passed(rule, envelope.time)) {
-      ++counts(rule).late;
-      return;
+      return Taken{Verdict::kLate,
+                   watermark.value_or(FromMicros(buffer_.WatermarkUs(rule).value_or(0)))};
     }
-    ++counts(rule).taken;
     buffer_.Hold(rule, envelope, origin, group_key_, value_);
+    return Taken();
   }
 
   void Release(const PlannedRule& rule) {
@@ -381,6 +447,7 @@ class Task::Batch {
   std::string forward_key_;
   std::string value_;
   std::string packed_;
+  std::vector<LateFor> late_;
 };
 
 Task::Task(std::int32_t partition, std::shared_ptr<const RulePlan> plan, TaskOptions options)

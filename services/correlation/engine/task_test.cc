@@ -384,7 +384,7 @@ TEST_F(TaskTest, AForwardedEventWithoutOriginIsPoison) {
   kafka::Record record = Forwarded(Of(first, OutputKind::kForward).at(0), 100);
   record.headers.Set("tocsin.origin", "nonsense");
   const TaskResult result = Run({record});
-  EXPECT_EQ(result.counts.invalid, 1);
+  EXPECT_EQ(result.counts.refused, 1);
   EXPECT_EQ(result.outputs.at(0).record.topic, "calls.raw.dlq");
 }
 

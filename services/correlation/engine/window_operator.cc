@@ -16,45 +16,6 @@ constexpr std::int64_t kMillisecond = 1'000;
 // The events of one piece of a sliding window; what comes beyond is dropped and counted.
 constexpr std::size_t kMostSampleBytes = std::size_t{256} * 1024;
 
-// The highest multiple of `step` that is not above `us`.
-std::int64_t FloorTo(std::int64_t us, std::int64_t step) {
-  const std::int64_t rest = us % step;
-  return us - (rest < 0 ? rest + step : rest);
-}
-std::int64_t CeilTo(std::int64_t us, std::int64_t step) { return FloorTo(us + step - 1, step); }
-
-std::int64_t CloseOfWindow(const CompiledWindow& window, std::int64_t start_us) {
-  return start_us + window.size.count() + window.grace.count() - kMillisecond;
-}
-std::int64_t CloseOfSession(const CompiledWindow& window, std::int64_t last_us) {
-  return last_us + window.gap.count() + window.grace.count();
-}
-
-// Where in the order of time an event is taken up; nullopt: it is late.
-struct Place {
-  std::int64_t position_us = 0;
-  bool doubtful = false;
-};
-std::optional<Place> PlaceOf(const CompiledWindow& window, std::int64_t time_us,
-                             std::optional<std::int64_t> watermark_us) {
-  const std::int64_t promised = watermark_us.value_or(std::numeric_limits<std::int64_t>::min());
-  const std::int64_t after = promised + 1;
-  switch (window.type) {
-    case WindowType::kSliding:
-      if (time_us <= promised) return std::nullopt;
-      return Place{time_us};
-    case WindowType::kSession:
-      // One whose own session would be over counts if it meets one that is open.
-      return Place{std::max(time_us, after), CloseOfSession(window, time_us) <= promised};
-    default: {
-      const std::int64_t last_start = FloorTo(time_us, window.slide.count());
-      if (CloseOfWindow(window, last_start) <= promised) return std::nullopt;
-      // Windows close at whole milliseconds; an event belongs before the close of its window.
-      return Place{std::max(FloorTo(time_us, kMillisecond), after)};
-    }
-  }
-}
-
 Pane& PaneAt(const CompiledWindow& window, KeyWindows& key, std::int64_t start_us) {
   Pane& pane = key.panes[start_us];
   if (pane.accumulators.empty()) pane.accumulators = EmptyAccumulators(window);
@@ -71,10 +32,10 @@ std::int64_t Newest(const KeyWindows& key) {
 
 // --- taking events up ---
 
-void WindowOperator::Take(const PlannedRule& rule, std::vector<std::string> group_key,
-                          std::vector<aggregate::Value> values, const Envelope& envelope,
-                          const Origin& origin, std::optional<WallTime> watermark,
-                          std::int64_t timestamp_us) {
+WindowOperator::Outcome WindowOperator::Take(
+    const PlannedRule& rule, std::vector<std::string> group_key,
+    std::vector<aggregate::Value> values, const kafka::RecordView& record, const Envelope& envelope,
+    const Origin& origin, std::optional<WallTime> watermark, std::int64_t timestamp_us) {
   timestamp_us_ = timestamp_us;
   const CompiledWindow& window = *rule.rule->window();
   const std::int64_t time = Micros(envelope.time);
@@ -93,23 +54,29 @@ void WindowOperator::Take(const PlannedRule& rule, std::vector<std::string> grou
     const std::optional<std::int64_t> highest = store_.Highest(rule);
     if (highest.has_value()) promised = *highest - kMillisecond;
   }
-  const std::optional<Place> place = PlaceOf(window, time, promised);
+  const std::optional<WindowPlace> place = PlaceInWindows(window, time, promised);
   if (!place.has_value() ||
       (rule.event_time() && buffer_.Passed(rule, FromMicros(place->position_us)))) {
-    ++counts(rule).late;
-    return;
+    if (!promised.has_value()) promised = buffer_.WatermarkUs(rule);
+    return {Verdict::kLate, FromMicros(promised.value_or(time))};
   }
-  if (!place->doubtful) ++counts(rule).taken;
-  held.set_doubtful(place->doubtful);
+  Outcome outcome;
+  if (place->doubtful) {
+    outcome.verdict = Verdict::kUndecided;
+    held.set_doubtful(true);
+    held.set_watermark_us(promised.value_or(time));
+    if (outputs_.keeps_late()) *held.mutable_kept() = OutputWriter::Keep(record, origin);
+  }
   if (rule.event_time()) {
     state_.Put(HeldKey(rule.prefix, FromMicros(place->position_us), envelope.sequence,
                        origin.partition, origin.offset),
                held.SerializeAsString());
-    return;
+    return outcome;
   }
   const std::int64_t now = store_.RaiseHighest(rule, time) - kMillisecond;
   (void)WorkOffBefore(rule, now + 1, std::numeric_limits<std::size_t>::max());
   Apply(rule, held, now + 1);
+  return outcome;
 }
 
 bool WindowOperator::Release(const PlannedRule& rule, std::string_view topic,
@@ -238,8 +205,17 @@ void WindowOperator::ApplyToSession(const PlannedRule& rule, const v1::HeldSampl
     }
   }
   if (held.doubtful()) {
-    ++(met.empty() ? counts(rule).late : counts(rule).taken);
-    if (met.empty()) return;
+    --counts(rule).undecided;
+    if (met.empty()) {
+      ++counts(rule).late;
+      const std::vector<LateFor> late = {{rule.rule->id(), FromMicros(held.watermark_us())}};
+      if (held.has_kept() &&
+          outputs_.WriteLate(held.kept(), FromMicros(time), held.traceparent(), late)) {
+        ++kept_late_;
+      }
+      return;
+    }
+    ++counts(rule).taken;
   }
   key = KeyFor(rule, held);
   if (key == nullptr) return;

@@ -23,6 +23,7 @@
 
 #include "services/correlation/engine/counts.h"
 #include "services/correlation/engine/envelope.h"
+#include "services/correlation/engine/lateness.h"
 #include "services/correlation/engine/output_writer.h"
 #include "services/correlation/engine/reorder_buffer.h"
 #include "services/correlation/engine/rule_plan.h"
@@ -45,15 +46,25 @@ class WindowOperator {
     store_.Begin(state);
   }
 
+  struct Outcome {
+    Verdict verdict = Verdict::kTaken;
+    // kLate: the watermark that had passed it.
+    WallTime watermark{};
+  };
   // An event that takes part. `watermark`: what its own partition had promised before it.
-  // `timestamp_us`: the highest Kafka timestamp so far.
-  void Take(const PlannedRule& rule, std::vector<std::string> group_key,
-            std::vector<aggregate::Value> values, const Envelope& envelope, const Origin& origin,
-            std::optional<WallTime> watermark, std::int64_t timestamp_us);
+  // `timestamp_us`: the highest Kafka timestamp so far. `record`: as it came. An event that is
+  // kUndecided is counted when it is decided, and then written to the topic of late events if it is
+  // one.
+  Outcome Take(const PlannedRule& rule, std::vector<std::string> group_key,
+               std::vector<aggregate::Value> values, const kafka::RecordView& record,
+               const Envelope& envelope, const Origin& origin, std::optional<WallTime> watermark,
+               std::int64_t timestamp_us);
   // Works off what the watermark has passed. False: there is more.
   bool Release(const PlannedRule& rule, std::string_view topic, std::int64_t timestamp_us);
   // Closes and forgets keys that nothing has touched for their rule's ttl. False: there is more.
   bool Expire(const PlannedRule& rule, std::int64_t timestamp_us);
+  // How many late events were written.
+  std::int64_t kept_late() const { return kept_late_; }
   // The last call.
   void Store() { store_.Flush(); }
 
@@ -97,6 +108,7 @@ class WindowOperator {
   const std::size_t max_steps_;
   std::size_t steps_ = 0;
   std::int64_t timestamp_us_ = 0;
+  std::int64_t kept_late_ = 0;
 };
 
 }  // namespace tocsin::correlation

@@ -96,6 +96,7 @@ std::shared_ptr<const RulePlan> PlanOf(const std::vector<std::string>& rules) {
   stream.topic = "bids";
   stream.partitions = kPartitions;
   stream.message_type = "test.Bid";
+  stream.late = true;
   return RulePlan::Make(stream, entries);
 }
 
@@ -353,6 +354,37 @@ void ExpectNothingOpen(const World& world) {
   }
 }
 
+// Every event that was late lies in the topic for them, as it came.
+void ExpectLateKept(World& world, const std::map<std::string, Bid>& bids,
+                    const std::vector<std::string>& rules) {
+  std::map<std::string, std::set<std::string>> late;
+  std::int64_t records = 0;
+  for (std::int32_t p = 0; p < kPartitions; ++p) {
+    for (const kafka::Record& record : world.Log("bids.late", p)) {
+      ++records;
+      const std::string id(*record.headers.Find("ce_id"));
+      const kafka::Record original = MakeRecord(bids.at(id));
+      EXPECT_EQ(record.key, original.key);
+      EXPECT_EQ(record.value, original.value);
+      for (const auto& [name, value] : original.headers.entries()) {
+        EXPECT_EQ(record.headers.Find(name), value) << name;
+      }
+      EXPECT_EQ(record.headers.size(), original.headers.size() + 4);
+      EXPECT_THAT(std::string(*record.headers.Find("late.reason")),
+                  ::testing::HasSubstr(" behind the watermark "));
+      std::string rest = Concat(*record.headers.Find("late.rule"), ",");
+      for (std::size_t comma = 0; (comma = rest.find(',')) != std::string::npos;
+           rest.erase(0, comma + 1)) {
+        EXPECT_TRUE(late[rest.substr(0, comma)].insert(id).second) << "kept twice: " << rest;
+      }
+    }
+  }
+  EXPECT_EQ(world.counts().kept_late, records);
+  for (const std::string& rule : rules) {
+    EXPECT_EQ(std::ssize(late[rule]), world.counts().rules.at(rule).late) << rule;
+  }
+}
+
 TEST_P(WindowSimulationTest, WindowsHoldWhatTheLogSays) {
   const bool late = GetParam() % 2 == 0;
   const std::int64_t disorder = GetParam() % 3 == 0 ? 0 : 2'000;
@@ -385,6 +417,7 @@ TEST_P(WindowSimulationTest, WindowsHoldWhatTheLogSays) {
     EXPECT_EQ(world.counts().accepted,
               counts.filtered + counts.missing_key + counts.late + counts.taken);
   }
+  ExpectLateKept(world, by_id_, {"local", "graced", "all", "session", "local-session"});
   // Then nothing is written any more.
   const std::int64_t commits = world.commits();
   world.Wait(seconds(120));

@@ -42,6 +42,7 @@ StreamSpec ToSpec(const pack::v1::Stream& stream) {
   spec.partitions = stream.partitions();
   spec.message_type = stream.message_type();
   spec.processed = stream.processed();
+  spec.late = stream.late();
   return spec;
 }
 

@@ -1,5 +1,7 @@
 #include "services/correlation/testing/world.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 
 #include "lib/base/hash.h"
@@ -7,21 +9,13 @@
 namespace tocsin::correlation::testing {
 namespace {
 
-void Add(const Counts& from, Counts& to) {
-  to.in += from.in;
-  to.invalid += from.invalid;
-  to.duplicate += from.duplicate;
-  to.accepted += from.accepted;
-  to.forwarded += from.forwarded;
-  for (const auto& [id, counts] : from.rules) {
-    RuleCounts& sum = to.rules[id];
-    sum.filtered += counts.filtered;
-    sum.missing_key += counts.missing_key;
-    sum.late += counts.late;
-    sum.taken += counts.taken;
-    sum.detections += counts.detections;
-    sum.incidents += counts.incidents;
+std::vector<const PlannedRule*> RulesOf(const RulePlan& plan) {
+  std::vector<const PlannedRule*> rules;
+  for (const PlannedRule& rule : plan.local()) rules.push_back(&rule);
+  for (const Repartition& repartition : plan.repartitions()) {
+    for (const PlannedRule& rule : repartition.rules) rules.push_back(&rule);
   }
+  return rules;
 }
 
 }  // namespace
@@ -130,7 +124,10 @@ bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
   for (OutputRecord& output : result.outputs) Append(std::move(output.record));
   owner.state.Apply(overlay.changes());
   owner.more = result.more;
-  Add(result.counts, counts_);
+  counts_ += result.counts;
+  // In every transaction, whatever is under way.
+  for (const PlannedRule* rule : RulesOf(*plan_)) result.counts.rules[rule->rule->id()];
+  EXPECT_EQ(Unreconciled(result.counts), "");
   ++commits_;
   if (Percent(options_.restart_percent)) {
     const bool more = owner.more;

@@ -1,8 +1,13 @@
 // The figures of correlation, counted after the commit: what was aborted never happened.
 //
-//   tocsin_correlation_events_total{stream,outcome}       outcome: invalid duplicate accepted
-//   tocsin_correlation_rule_events_total{rule,outcome}    filtered missing_key late taken
-//   …                                                     so that in = the sum over outcomes
+//   tocsin_correlation_in_total{stream}
+//   tocsin_correlation_events_total{stream,outcome}            invalid duplicate accepted
+//   tocsin_correlation_rule_events_total{rule,stream,outcome}  filtered missing_key late taken
+//   tocsin_correlation_rule_undecided_events{rule,stream}
+//   tocsin_correlation_unreconciled_total{stream}
+//
+//       in = invalid + duplicate + accepted, and for each rule accepted = filtered + missing_key +
+//       late + taken + undecided, in every transaction: docs/formats/time.md
 //
 //   tocsin_correlation_position_resets_total{topic,cause}
 //       the position was not in the log. cause: removed    before its beginning, by retention
