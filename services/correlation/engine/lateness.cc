@@ -25,6 +25,15 @@ std::int64_t CloseOfSession(const CompiledWindow& window, std::int64_t last_us) 
   return last_us + window.gap.count() + window.grace.count();
 }
 
+std::int64_t ForgetOfWindow(const CompiledWindow& window, std::int64_t start_us) {
+  return CloseOfWindow(window, start_us) +
+         std::max(window.correct_within - window.grace, std::chrono::microseconds(0)).count();
+}
+std::int64_t ForgetOfSession(const CompiledWindow& window, std::int64_t last_us) {
+  return CloseOfSession(window, last_us) +
+         std::max(window.correct_within - window.grace, std::chrono::microseconds(0)).count();
+}
+
 std::optional<WindowPlace> PlaceInWindows(const CompiledWindow& window, std::int64_t time_us,
                                           std::optional<std::int64_t> watermark_us) {
   const std::int64_t promised = watermark_us.value_or(std::numeric_limits<std::int64_t>::min());
@@ -35,10 +44,10 @@ std::optional<WindowPlace> PlaceInWindows(const CompiledWindow& window, std::int
       return WindowPlace{time_us};
     case WindowType::kSession:
       // One whose own session would be over counts if it meets one that is open.
-      return WindowPlace{std::max(time_us, after), CloseOfSession(window, time_us) <= promised};
+      return WindowPlace{std::max(time_us, after), ForgetOfSession(window, time_us) <= promised};
     default: {
       const std::int64_t last_start = FloorTo(time_us, window.slide.count());
-      if (CloseOfWindow(window, last_start) <= promised) return std::nullopt;
+      if (ForgetOfWindow(window, last_start) <= promised) return std::nullopt;
       // Windows close at whole milliseconds; an event belongs before the close of its window.
       return WindowPlace{std::max(FloorTo(time_us, kMillisecond), after)};
     }

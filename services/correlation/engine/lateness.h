@@ -39,6 +39,10 @@ std::optional<WindowPlace> PlaceInWindows(const CompiledWindow& window, std::int
 std::int64_t CloseOfWindow(const CompiledWindow& window, std::int64_t start_us);
 std::int64_t CloseOfSession(const CompiledWindow& window, std::int64_t last_us);
 
+// When a window or session that has closed is forgotten: what comes later is late.
+std::int64_t ForgetOfWindow(const CompiledWindow& window, std::int64_t start_us);
+std::int64_t ForgetOfSession(const CompiledWindow& window, std::int64_t last_us);
+
 // The highest multiple of `step` that is not above `us`; the lowest that is not below.
 std::int64_t FloorTo(std::int64_t us, std::int64_t step);
 std::int64_t CeilTo(std::int64_t us, std::int64_t step);

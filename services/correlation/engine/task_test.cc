@@ -55,6 +55,7 @@ class TaskTest : public ::testing::Test {
     stream.partitions = 2;
     stream.message_type = "test.Call";
     stream.processed = processed;
+    stream.late = late_;
     std::vector<RuleEntry> entries;
     for (const RuleSpec& rule : rules) entries.push_back({MakeRule(rule), version_});
     const auto plan = RulePlan::Make(stream, entries, std::move(retained));
@@ -118,6 +119,8 @@ class TaskTest : public ::testing::Test {
   }
 
   TaskOptions options_;
+  // The stream keeps late events.
+  bool late_ = false;
   std::int32_t version_ = 1;
   std::unique_ptr<Task> task_;
   MemoryState state_;
@@ -337,6 +340,38 @@ TEST_F(TaskTest, LateIsWhatItsOwnPartitionHadPassed) {
   EXPECT_EQ(result.counts.rules.at("surge").late, 1);
 }
 
+TEST_F(TaskTest, ALateEventIsKeptOnceForAllRules) {
+  RuleSpec slow = ByPlace();
+  slow.id = "slow";
+  slow.max_disorder = minutes(5);
+  late_ = true;
+  Rules({Local(RuleOrder::kEventTime), ByPlace(), slow});
+  kafka::Record late = MakeCallRecord({"p", "T", "EMS", At(7), "", 3});
+  late.headers.Append("x", "y");
+  const TaskResult result = Run({MakeCallRecord({"p", "T", "EMS", At(10), "", 1}), late});
+  EXPECT_EQ(result.counts.rules.at("surge").late, 1);
+  EXPECT_EQ(result.counts.rules.at("repeat").late, 1) << "judged where it came in";
+  EXPECT_EQ(result.counts.rules.at("slow").late, 0);
+  EXPECT_EQ(result.counts.kept_late, 1);
+  const std::vector<OutputRecord> kept = Of(result, OutputKind::kLate);
+  ASSERT_EQ(kept.size(), 1U);
+  const kafka::OutgoingRecord& record = kept[0].record;
+  EXPECT_EQ(record.topic, "calls.raw.late");
+  EXPECT_EQ(record.key, late.key);
+  EXPECT_EQ(record.value, late.value);
+  EXPECT_EQ(record.headers.Find("x"), "y");
+  EXPECT_EQ(record.headers.Find("late.rule"), "surge,repeat");
+  EXPECT_THAT(std::string(*record.headers.Find("late.reason")),
+              ::testing::HasSubstr(" behind the watermark "));
+  // Forwarded for the rule that still takes it, and not judged again for the other.
+  const std::vector<OutputRecord> forwarded = Of(result, OutputKind::kForward);
+  ASSERT_EQ(forwarded.size(), 2U);
+  EXPECT_EQ(forwarded[1].record.headers.Find("tocsin.late"), "repeat");
+  const TaskResult downstream = Run({Forwarded(forwarded[1], 100)});
+  EXPECT_THAT(Of(downstream, OutputKind::kLate), IsEmpty());
+  EXPECT_TRUE(downstream.counts.rules.empty());
+}
+
 TEST_F(TaskTest, SilenceReleasesAndWhatComesAtThatTimeIsLate) {
   Rules({Local(RuleOrder::kEventTime)});
   Run({MakeCallRecord({"p", "T", "EMS", At(1), "", 1}),
@@ -365,7 +400,8 @@ TEST_F(TaskTest, DownstreamWaitsForEveryUpstreamPartition) {
   std::int64_t offset = 100;
   for (const OutputRecord& output : first.outputs) records.push_back(Forwarded(output, ++offset));
   const TaskResult alone = Run(records);
-  EXPECT_EQ(alone.counts.rules.at("repeat").taken, 3);
+  EXPECT_EQ(first.counts.rules.at("repeat").taken, 3) << "counted where they came in";
+  EXPECT_FALSE(alone.counts.rules.contains("repeat")) << "and only there";
   EXPECT_THAT(Of(alone, OutputKind::kDetection), IsEmpty()) << "partition 1 has not spoken";
   PartitionTime other;
   other.Observe(At(5));

@@ -130,6 +130,8 @@ bool WindowOperator::WorkOffBefore(const PlannedRule& rule, std::int64_t us, std
       store_.Touch(*key);
       if (entry.kind == DueKind::kEmit) {
         EmitChanged(rule, *key);
+      } else if (entry.kind == DueKind::kForget) {
+        Forget(rule, *key, *due);
       } else {
         Close(rule, *key, *due);
       }
@@ -141,7 +143,7 @@ void WindowOperator::Apply(const PlannedRule& rule, const v1::HeldSample& held,
                            std::int64_t position_us) {
   switch (rule.rule->window()->type) {
     case WindowType::kSession:
-      ApplyToSession(rule, held);
+      ApplyToSession(rule, held, position_us);
       break;
     case WindowType::kSliding:
       ApplyToSliding(rule, held);
@@ -180,10 +182,18 @@ void WindowOperator::ApplyToWindows(const PlannedRule& rule, const v1::HeldSampl
   const std::int64_t time = held.sample().time_us();
   const std::int64_t slide = window.slide.count();
   AddTo(PaneAt(window, *key, FloorTo(time, window.pane.count())), held.sample());
-  // The first window around it that is still open.
+  // The first window around it that still counts, then the first that is still open.
   const std::int64_t last_start = FloorTo(time, slide);
   std::int64_t start = CeilTo(time + 1 - window.size.count(), slide);
-  while (start < last_start && CloseOfWindow(window, start) < position_us) start += slide;
+  while (start < last_start && ForgetOfWindow(window, start) < position_us) start += slide;
+  if (window.correct_within.count() > 0) {
+    ForgetFrom(rule, *key, ForgetOfWindow(window, start));
+    if (CloseOfWindow(window, start) < position_us) ++counts(rule).corrections;
+    for (; start <= last_start && CloseOfWindow(window, start) < position_us; start += slide) {
+      Emit(rule, *key, start, true);
+    }
+    if (start > last_start) return;
+  }
   const std::int64_t due = CloseOfWindow(window, start);
   if (!key->close_due_us.has_value() || due < *key->close_due_us) {
     store_.SetDue(rule, *key, DueKind::kClose, due);
@@ -193,7 +203,8 @@ void WindowOperator::ApplyToWindows(const PlannedRule& rule, const v1::HeldSampl
   Changed(rule, *key, position_us);
 }
 
-void WindowOperator::ApplyToSession(const PlannedRule& rule, const v1::HeldSample& held) {
+void WindowOperator::ApplyToSession(const PlannedRule& rule, const v1::HeldSample& held,
+                                    std::int64_t position_us) {
   const CompiledWindow& window = *rule.rule->window();
   const std::int64_t time = held.sample().time_us();
   const std::int64_t gap = window.gap.count();
@@ -236,6 +247,20 @@ void WindowOperator::ApplyToSession(const PlannedRule& rule, const v1::HeldSampl
     store_.ErasePane(*key, old);
   }
   key->panes.insert_or_assign(start, std::move(session));
+  if (window.correct_within.count() > 0) {
+    ForgetFrom(rule, *key, ForgetOfSession(window, last));
+    const bool closed = CloseOfSession(window, last) < position_us;
+    const auto told = key->told.find(start);
+    if (told != key->told.end()) {
+      // It goes on: what was told for good was not.
+      if (told->second.final) ++counts(rule).corrections;
+      told->second.final = false;
+    }
+    if (closed) {
+      Emit(rule, *key, start, true);
+      return;
+    }
+  }
   // An entry that is too early puts itself right when it comes due.
   const std::int64_t due = CloseOfSession(window, last);
   if (!key->close_due_us.has_value() || due < *key->close_due_us) {
@@ -324,14 +349,18 @@ void WindowOperator::CloseWindow(const PlannedRule& rule, KeyWindows& key, std::
   const std::int64_t size = window.size.count();
   const std::int64_t start = due_us + kMillisecond - window.grace.count() - size;
   Emit(rule, key, start, true);
-  while (!key.panes.empty() && key.panes.begin()->first < start + slide) {
-    store_.ErasePane(key, key.panes.begin()->first);
+  if (window.correct_within.count() == 0) {
+    while (!key.panes.empty() && key.panes.begin()->first < start + slide) {
+      store_.ErasePane(key, key.panes.begin()->first);
+    }
+    if (key.panes.empty()) {
+      store_.Erase(rule, key);
+      return;
+    }
   }
-  if (key.panes.empty()) {
-    store_.Erase(rule, key);
-    return;
-  }
-  const std::int64_t first = key.panes.begin()->first;
+  const auto next_pane = key.panes.lower_bound(start + slide);
+  if (next_pane == key.panes.end()) return;
+  const std::int64_t first = next_pane->first;
   const std::int64_t next =
       std::max(start + slide, CeilTo(first + window.pane.count() - size, slide));
   store_.SetDue(rule, key, DueKind::kClose, CloseOfWindow(window, next));
@@ -343,6 +372,8 @@ void WindowOperator::CloseSessions(const PlannedRule& rule, KeyWindows& key, std
   std::optional<std::int64_t> next;
   for (const auto& [start, pane] : key.panes) {
     const std::int64_t due = CloseOfSession(window, pane.last_us);
+    const auto told = key.told.find(start);
+    if (told != key.told.end() && told->second.final) continue;
     if (due <= due_us) {
       over.push_back(start);
     } else {
@@ -351,12 +382,55 @@ void WindowOperator::CloseSessions(const PlannedRule& rule, KeyWindows& key, std
   }
   for (const std::int64_t start : over) {
     Emit(rule, key, start, true);
-    store_.ErasePane(key, start);
+    if (window.correct_within.count() == 0) store_.ErasePane(key, start);
   }
   if (key.panes.empty()) {
     store_.Erase(rule, key);
   } else {
     store_.SetDue(rule, key, DueKind::kClose, next);
+  }
+}
+
+void WindowOperator::ForgetFrom(const PlannedRule& rule, KeyWindows& key, std::int64_t due_us) {
+  if (key.forget_due_us.has_value() && *key.forget_due_us <= due_us) return;
+  store_.SetDue(rule, key, DueKind::kForget, due_us);
+}
+
+void WindowOperator::Forget(const PlannedRule& rule, KeyWindows& key, std::int64_t due_us) {
+  const CompiledWindow& window = *rule.rule->window();
+  std::optional<std::int64_t> next;
+  if (window.type == WindowType::kSession) {
+    std::vector<std::int64_t> over;
+    for (const auto& [start, pane] : key.panes) {
+      const std::int64_t due = ForgetOfSession(window, pane.last_us);
+      if (due <= due_us) {
+        over.push_back(start);
+      } else {
+        next = std::min(next.value_or(due), due);
+      }
+    }
+    for (const std::int64_t start : over) {
+      store_.ErasePane(key, start);
+      key.told.erase(start);
+    }
+  } else {
+    const std::int64_t slide = window.slide.count();
+    const std::int64_t start = due_us - ForgetOfWindow(window, 0);
+    while (!key.panes.empty() && key.panes.begin()->first < start + slide) {
+      store_.ErasePane(key, key.panes.begin()->first);
+    }
+    key.told.erase(key.told.begin(), key.told.lower_bound(start + slide));
+    if (!key.panes.empty()) {
+      const std::int64_t first = key.panes.begin()->first;
+      next = ForgetOfWindow(
+          window, std::max(start + slide,
+                           CeilTo(first + window.pane.count() - window.size.count(), slide)));
+    }
+  }
+  if (key.panes.empty()) {
+    store_.Erase(rule, key);
+  } else {
+    store_.SetDue(rule, key, DueKind::kForget, next);
   }
 }
 

@@ -78,7 +78,8 @@ class WindowOperator {
   KeyWindows* KeyFor(const PlannedRule& rule, const v1::HeldSample& held);
   void ApplyToWindows(const PlannedRule& rule, const v1::HeldSample& held,
                       std::int64_t position_us);
-  void ApplyToSession(const PlannedRule& rule, const v1::HeldSample& held);
+  void ApplyToSession(const PlannedRule& rule, const v1::HeldSample& held,
+                      std::int64_t position_us);
   void ApplyToSliding(const PlannedRule& rule, const v1::HeldSample& held);
   // What the rule's `emit` says follows from an event at `us`.
   void Changed(const PlannedRule& rule, KeyWindows& key, std::int64_t position_us);
@@ -88,6 +89,10 @@ class WindowOperator {
   void CloseWindow(const PlannedRule& rule, KeyWindows& key, std::int64_t due_us);
   void CloseSessions(const PlannedRule& rule, KeyWindows& key, std::int64_t due_us);
   void CloseSliding(const PlannedRule& rule, KeyWindows& key, std::int64_t due_us);
+
+  // correct_within: what has closed is kept until then, and corrected by late events.
+  void ForgetFrom(const PlannedRule& rule, KeyWindows& key, std::int64_t due_us);
+  void Forget(const PlannedRule& rule, KeyWindows& key, std::int64_t due_us);
 
   // The window (for a session, the session) that starts at `start_us`.
   void Emit(const PlannedRule& rule, KeyWindows& key, std::int64_t start_us, bool final);

@@ -51,10 +51,10 @@ void WindowOperator::Emit(const PlannedRule& rule, KeyWindows& key, std::int64_t
   }
   const auto told = key.told.find(start_us);
   const std::int32_t revision = told == key.told.end() ? 1 : told->second.revision + 1;
-  if (final) {
+  if (final && (window.correct_within.count() == 0 || events == 0)) {
     if (told != key.told.end()) key.told.erase(told);
   } else {
-    key.told[start_us] = {revision, false};
+    key.told[start_us] = {revision, false, final};
   }
   if (events == 0) return;
   Write(rule, key, start_us, end, events, revision, final, sum, length);

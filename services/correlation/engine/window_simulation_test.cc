@@ -194,6 +194,25 @@ std::vector<v1::WindowResult> Results(World& world, const std::string& rule) {
   return results;
 }
 
+// The last result of each window, final or not at all.
+std::vector<std::string> Corrected(World& world, const std::string& rule) {
+  std::map<std::string, v1::WindowResult> last;
+  for (const v1::WindowResult& result : Results(world, rule)) {
+    v1::WindowResult& known =
+        last[Concat(Join({result.group_key().begin(), result.group_key().end()}, ","), " ",
+                    result.window_start().ShortDebugString())];
+    EXPECT_EQ(result.revision(), known.revision() + 1) << result.ShortDebugString();
+    known = result;
+  }
+  std::vector<std::string> finals;
+  for (const auto& [window, result] : last) {
+    EXPECT_TRUE(result.final()) << result.ShortDebugString();
+    if (result.events() > 0) finals.push_back(Describe(result));
+  }
+  std::sort(finals.begin(), finals.end());
+  return finals;
+}
+
 // Each final result once.
 std::vector<std::string> Finals(World& world, const std::string& rule) {
   std::vector<std::string> finals;
@@ -422,6 +441,44 @@ TEST_P(WindowSimulationTest, WindowsHoldWhatTheLogSays) {
   const std::int64_t commits = world.commits();
   world.Wait(seconds(120));
   EXPECT_EQ(world.commits(), commits);
+}
+
+// A late event corrects windows that have closed; in the end each has been told as though it had
+// stayed open for so long.
+TEST_P(WindowSimulationTest, LateEventsCorrectWhatHasClosed) {
+  const std::string head =
+      "stream: bids\norder: event_time\nidle-timeout: 5s\nmax-disorder: 1s\ncorrect-within: 8s\n";
+  const auto rule = [&](const char* id, const char* window) {
+    return Concat("id: ", id, "\n", head, "window: {", window, ", ", kAggregates, "}\n");
+  };
+  World world(
+      PlanOf({rule("local", "type: tumbling, size: 5s, grace: 0s, group-by: [auction]"),
+              rule("hops", "type: hopping, size: 6s, slide: 4s, grace: 2s, group-by: [user]"),
+              rule("all", "type: hopping, size: 10s, slide: 2s, grace: 1s, emit: on_change"),
+              rule("session", "type: session, gap: 2s, grace: 1s, group-by: [user]"),
+              rule("every",
+                   "type: session, gap: 3s, grace: 0s, group-by: [auction], emit: every, every: "
+                   "1s")}),
+      Options());
+  MakeBids(150, {.disorder_ms = 1'000, .late_percent = 20});
+  Deliver(world);
+  const std::vector<Taken> log = ReadLog(world, by_id_, kSecond);
+  EXPECT_EQ(Corrected(world, "local"),
+            HoppingOracle(log, "auction", 5 * kSecond, 5 * kSecond, 8 * kSecond));
+  EXPECT_EQ(Corrected(world, "hops"),
+            HoppingOracle(log, "user", 6 * kSecond, 4 * kSecond, 8 * kSecond));
+  EXPECT_EQ(Corrected(world, "all"),
+            HoppingOracle(log, "", 10 * kSecond, 2 * kSecond, 8 * kSecond));
+  EXPECT_EQ(Corrected(world, "session"), SessionOracle(log, "user", 2 * kSecond, 8 * kSecond));
+  EXPECT_EQ(Corrected(world, "every"), SessionOracle(log, "auction", 3 * kSecond, 8 * kSecond));
+  std::int64_t corrections = 0;
+  for (const char* id : {"local", "hops", "all", "session", "every"}) {
+    const RuleCounts& counts = world.counts().rules.at(id);
+    corrections += counts.corrections;
+    EXPECT_EQ(counts.undecided, 0);
+  }
+  EXPECT_GT(corrections, 0);
+  ExpectLateKept(world, by_id_, {"local", "hops", "all", "session", "every"});
 }
 
 // What was told of a window counts up without a gap, and the last is final.

@@ -56,7 +56,14 @@ std::string PaneBytes(const Pane& pane) {
 }
 
 std::optional<std::int64_t>& DueOf(KeyWindows& key, DueKind kind) {
-  return kind == DueKind::kClose ? key.close_due_us : key.emit_due_us;
+  switch (kind) {
+    case DueKind::kClose:
+      return key.close_due_us;
+    case DueKind::kForget:
+      return key.forget_due_us;
+    default:
+      return key.emit_due_us;
+  }
 }
 
 }  // namespace
@@ -109,6 +116,7 @@ void WindowStore::Write(KeyWindows& key) {
   for (const std::string& part : key.group_key) state.add_group_key(part);
   if (key.close_due_us.has_value()) state.set_close_due_us(*key.close_due_us);
   if (key.emit_due_us.has_value()) state.set_emit_due_us(*key.emit_due_us);
+  if (key.forget_due_us.has_value()) state.set_forget_due_us(*key.forget_due_us);
   if (key.expiry_due_us.has_value()) state.set_ttl_due_us(*key.expiry_due_us);
   state.set_touched_us(key.touched_us);
   state.set_traceparent(key.traceparent);
@@ -118,6 +126,7 @@ void WindowStore::Write(KeyWindows& key) {
     added.set_start_us(start);
     added.set_revision(told.revision);
     added.set_changed(told.changed);
+    added.set_final(told.final);
   }
   state_->Put(state_key, state.SerializeAsString());
   key.stored_ = true;
@@ -142,12 +151,13 @@ std::unique_ptr<KeyWindows> WindowStore::Load(const PlannedRule& rule,
   key->stored_ = true;
   key->close_due_us = Optional(state->has_close_due_us(), state->close_due_us());
   key->emit_due_us = Optional(state->has_emit_due_us(), state->emit_due_us());
+  key->forget_due_us = Optional(state->has_forget_due_us(), state->forget_due_us());
   key->expiry_due_us = Optional(state->has_ttl_due_us(), state->ttl_due_us());
   key->touched_us = state->touched_us();
   key->traceparent = state->traceparent();
   key->last_us = state->last_us();
   for (const v1::ToldWindow& told : state->told()) {
-    key->told[told.start_us()] = {told.revision(), told.changed()};
+    key->told[told.start_us()] = {told.revision(), told.changed(), told.final()};
   }
   const std::string prefix = PaneKeyPrefix(rule.prefix, joined);
   state_->Range(prefix, PrefixEnd(prefix), [&](std::string_view pane_key, std::string_view value) {
@@ -201,6 +211,7 @@ void WindowStore::ErasePane(KeyWindows& key, std::int64_t start_us) {
 void WindowStore::Erase(const PlannedRule& rule, KeyWindows& key) {
   SetDue(rule, key, DueKind::kClose, std::nullopt);
   SetDue(rule, key, DueKind::kEmit, std::nullopt);
+  SetDue(rule, key, DueKind::kForget, std::nullopt);
   SetExpiry(rule, key, std::nullopt);
   while (!key.panes.empty()) ErasePane(key, key.panes.begin()->first);
   key.told.clear();

@@ -38,10 +38,11 @@ struct Pane {
   bool dirty = true;
 };
 
-// Of a window that is told before it closes.
+// Of a window that is told before it closes, or corrected afterwards.
 struct Told {
   std::int32_t revision = 0;
   bool changed = false;
+  bool final = false;
 };
 
 struct KeyWindows {
@@ -49,6 +50,7 @@ struct KeyWindows {
   std::string joined;
   std::optional<std::int64_t> close_due_us;
   std::optional<std::int64_t> emit_due_us;
+  std::optional<std::int64_t> forget_due_us;
   std::optional<std::int64_t> expiry_due_us;
   std::int64_t touched_us = 0;
   std::string traceparent;
@@ -69,7 +71,7 @@ struct KeyWindows {
   bool gone_ = false;
 };
 
-enum class DueKind : char { kClose = 'c', kEmit = 'e' };
+enum class DueKind : char { kClose = 'c', kEmit = 'e', kForget = 'f' };
 
 struct DueEntry {
   DueKind kind{};

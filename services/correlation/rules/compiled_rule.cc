@@ -247,7 +247,7 @@ class RuleCompiler {
   void CheckOrder() {
     if (spec_.order() == rule::v1::ORDER_UNSPECIFIED) spec_.set_order(rule::v1::ORDER_ARRIVAL);
     if (spec_.order() == rule::v1::ORDER_ARRIVAL) {
-      for (const std::string_view key : {"max_disorder", "idle_timeout"}) {
+      for (const std::string_view key : {"max_disorder", "idle_timeout", "correct_within"}) {
         if (!mistakes_.positions().Has(key)) continue;
         FailAtKey(key, Concat("'", key,
                               "' means something with 'order: event_time' only: with 'arrival' no "
@@ -259,6 +259,11 @@ class RuleCompiler {
     CheckSpan("max_disorder", FromProto(spec_.max_disorder()), microseconds(0), kLongestDisorder);
     if (!spec_.has_idle_timeout()) ToProto(kDefaultIdle, *spec_.mutable_idle_timeout());
     CheckSpan("idle_timeout", FromProto(spec_.idle_timeout()), kShortestIdle, kLongestIdle);
+    if (spec_.has_correct_within() && !spec_.has_window()) {
+      FailAtKey(
+          "correct_within",
+          "'correct_within' is for window rules: what a correlation has told stands. Remove it");
+    }
   }
 
   void CheckOnlyWindow() {

@@ -24,6 +24,8 @@ using tocsin::rule::v1::WindowRule;
 constexpr microseconds kShortest = milliseconds(1);
 constexpr microseconds kLongest = std::chrono::hours(24 * 366);
 constexpr microseconds kLongestGrace = std::chrono::hours(24 * 7);
+// So many windows that have closed are kept of a key, at most.
+constexpr std::int64_t kMostClosedWindows = 1000;
 constexpr microseconds kShortestEvery = milliseconds(100);
 constexpr microseconds kShortestTtl = std::chrono::seconds(1);
 // An event belongs to so many windows, and a window has so many panes, at most.
@@ -48,6 +50,7 @@ class WindowChecker {
     CheckType();
     CheckSpans();
     CheckGrace();
+    CheckCorrectWithin();
     CheckEmit();
     CheckKeys();
     CheckAggregates();
@@ -176,6 +179,30 @@ class WindowChecker {
                               : "'grace' means something with 'order: event_time' only: with "
                                 "'arrival' a window closes when a later event comes. Remove it or "
                                 "change the order");
+    }
+  }
+
+  void CheckCorrectWithin() {
+    if (!mistakes_.Has("correct_within") || rule_.order() != rule::v1::ORDER_EVENT_TIME) return;
+    if (window_.type == WindowType::kSliding) {
+      mistakes_.AtKey("correct_within",
+                      "'correct_within' does not belong to sliding windows: what they have told at "
+                      "one event stands. Remove it");
+      return;
+    }
+    const microseconds within = FromProto(rule_.correct_within());
+    if (within <= window_.grace) {
+      mistakes_.AtValue("correct_within",
+                        Concat("'correct_within' must be longer than 'grace' (",
+                               FormatDuration(window_.grace), "): both count from a window's end"));
+      return;
+    }
+    window_.correct_within = Whole("correct_within", within, kShortest, kLongestGrace);
+    if (window_.slide.count() > 0 && within / window_.slide > kMostClosedWindows) {
+      mistakes_.AtValue("correct_within",
+                        Concat("for ", FormatDuration(within), " ", within / window_.slide,
+                               " windows of each key would be kept; at most ", kMostClosedWindows,
+                               " are allowed. Use a longer slide or a shorter time"));
     }
   }
 

@@ -35,6 +35,8 @@ struct CompiledWindow {
   std::chrono::microseconds slide{0};
   std::chrono::microseconds gap{0};
   std::chrono::microseconds grace{0};
+  // What has closed is kept for so long after its end, for late events. Zero: it is not.
+  std::chrono::microseconds correct_within{0};
   // Time is divided into pieces of this length, which windows share.
   std::chrono::microseconds pane{0};
   Emit emit = Emit::kOnClose;

@@ -100,6 +100,26 @@ TEST_F(WindowRuleTest, ATumblingWindowWithEverything) {
                                   aggregate::Value(), aggregate::Value(), aggregate::Value()));
 }
 
+TEST_F(WindowRuleTest, CorrectWithinIsLongerThanGrace) {
+  const std::string window = Concat("{type: tumbling, size: 10s, grace: 4s, ", kCount, "}");
+  const auto compile = [&](const char* more) { return Compile(window, Concat(kEventTime, more)); };
+  const auto rule = compile("correct-within: 1m\n");
+  ASSERT_THAT(rule.status(), IsOk());
+  EXPECT_EQ((*rule)->window()->correct_within, std::chrono::minutes(1));
+  EXPECT_EQ((*rule)->window()->longest_open(), seconds(14));
+  EXPECT_THAT(compile("correct-within: 4s\n").status().message(), HasSubstr("longer than 'grace'"));
+  EXPECT_THAT(compile("correct-within: 3h\n").status().message(), HasSubstr("at most 1000"));
+  EXPECT_THAT(Compile(Concat("{type: tumbling, size: 10s, ", kCount, "}"), "correct-within: 1m\n")
+                  .status()
+                  .message(),
+              HasSubstr("'order: event_time' only"));
+  EXPECT_THAT(Compile(Concat("{type: sliding, size: 10s, ", kCount, "}"),
+                      Concat(kEventTime, "correct-within: 1m\n"))
+                  .status()
+                  .message(),
+              HasSubstr("sliding"));
+}
+
 TEST_F(WindowRuleTest, HoppingWindowsShareTheLargestPieces) {
   const auto rule =
       Compile(Concat("{type: hopping, size: 10s, slide: 4s, grace: 0s, ", kCount, "}"), kEventTime);
