@@ -117,8 +117,8 @@ class RdTransactionalProducer final : public TransactionalProducer {
   TransactionResult SendOffsets(const Offsets& next, const GroupMetadata& member) override {
     const SteadyTime deadline = Now() + options_.transaction_timeout;
     rd_kafka_consumer_group_metadata_t* read = nullptr;
-    const ErrorPtr unreadable(rd_kafka_consumer_group_metadata_read(&read, member.opaque.data(),
-                                                                    member.opaque.size()));
+    const ErrorPtr unreadable(
+        rd_kafka_consumer_group_metadata_read(&read, member.opaque.data(), member.opaque.size()));
     if (unreadable != nullptr) {
       return {internal::StatusOf(unreadable, "reading the group metadata"), ErrorClass::kAbort};
     }
