@@ -1,5 +1,5 @@
-// Topics: create, describe, change. For `tocsin topics apply`, for processes that make their own
-// internal topics, and for readiness.
+// Topics: create, describe, change; groups: who is in them. For `tocsin topics apply`, for
+// processes that make their own internal topics, and for readiness.
 #pragma once
 
 #include <chrono>
@@ -34,6 +34,15 @@ struct TopicDescription {
   std::map<std::string, std::string> configs = {};
 };
 
+// A member of a consumer group.
+struct GroupMember {
+  // Empty without static membership.
+  std::string instance_id = {};
+  std::string client_id = {};
+  // What it was given; empty while the group is being dealt anew.
+  std::vector<TopicPartition> partitions = {};
+};
+
 // Every method blocks for at most about `timeout` and may be called from any thread. UNAVAILABLE /
 // DEADLINE_EXCEEDED: the cluster does not answer, try again. PERMISSION_DENIED.
 class Admin {
@@ -61,6 +70,10 @@ class Admin {
   // NOT_FOUND where there is no such topic: for those who only need the number.
   virtual absl::StatusOr<std::int32_t> PartitionCount(const std::string& topic,
                                                       std::chrono::milliseconds timeout) = 0;
+
+  // Those that the group's coordinator knows now; none for a group that there is not.
+  virtual absl::StatusOr<std::vector<GroupMember>> GroupMembers(
+      const std::string& group, std::chrono::milliseconds timeout) = 0;
 
   // Raises the number of partitions to `total`. INVALID_ARGUMENT when it has that many or more.
   // Records with the same key may lie in another partition from then on.

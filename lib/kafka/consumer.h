@@ -214,6 +214,10 @@ class Consumer {
   // The first offset that is still in the log. Any thread, errors as above.
   virtual absl::StatusOr<std::int64_t> QueryBeginningOffset(const TopicPartition& where,
                                                             std::chrono::milliseconds timeout) = 0;
+  // The first offset whose record has this Kafka timestamp (in milliseconds) or a later one;
+  // nullopt: none has, as far as this consumer's isolation sees. Any thread, errors as above.
+  virtual absl::StatusOr<std::optional<std::int64_t>> QueryTimeOffset(
+      const TopicPartition& where, WallTime time, std::chrono::milliseconds timeout) = 0;
 
   // Stops reading: calls OnRevoked (or OnLost) for what is assigned. With an instance id the place
   // in the group is kept until the session times out; else the group is left, where a broker

@@ -207,6 +207,29 @@ TEST_F(ContractTest, ManyRecordsKeepTheirOrderPerPartition) {
   }
 }
 
+TEST_F(ContractTest, OffsetsAreFoundByTime) {
+  const std::string topic = Topic();
+  auto consumer = cluster_->MakeConsumer({});
+  const WallTime before = Clock::Real().Now() - seconds(5);
+  EXPECT_THAT(consumer->QueryTimeOffset({topic, 0}, before, kPatience), IsOkAndHolds(std::nullopt));
+  // Until one is sent in a later millisecond than the first.
+  ASSERT_THAT(consumer->Assign({{{topic, 0}, 0}}), IsOk());
+  std::vector<Record> records;
+  do {
+    Send({.topic = topic, .partition = 0, .value = "v"});
+    const Batch batch = PollRecords(*consumer, 1);
+    ASSERT_EQ(batch.records.size(), 1U);
+    records.push_back(batch.records.front());
+  } while (records.back().timestamp - records.front().timestamp < milliseconds(2));
+  EXPECT_THAT(consumer->QueryTimeOffset({topic, 0}, before, kPatience),
+              IsOkAndHolds(std::optional<std::int64_t>(0)));
+  EXPECT_THAT(consumer->QueryTimeOffset({topic, 0}, records.back().timestamp, kPatience),
+              IsOkAndHolds(std::optional<std::int64_t>(records.back().offset)));
+  EXPECT_THAT(
+      consumer->QueryTimeOffset({topic, 0}, records.back().timestamp + seconds(60), kPatience),
+      IsOkAndHolds(std::nullopt));
+}
+
 TEST_F(ContractTest, AnUnknownTopicIsNotFound) {
   std::promise<absl::Status> promise;
   auto outcome = promise.get_future();
@@ -762,6 +785,23 @@ TEST_F(ContractTest, AProducerThatDiesInATransactionBlocksReadersUntilItsHeirCom
   EXPECT_THAT(reader->Poll(milliseconds(500)).records, IsEmpty());
   ExpectOk(cluster_->MakeTransactionalProducer(id)->Init());
   EXPECT_THAT(Values(PollRecords(*reader, 1)), ElementsAre("behind"));
+}
+
+TEST_F(ContractTest, TheMembersOfAGroupAndWhatTheyHave) {
+  const std::string topic = Topic(2);
+  const std::string group = cluster_->UniqueName("group");
+  auto admin = cluster_->MakeAdmin();
+  EXPECT_THAT(admin->GroupMembers(group, kPatience), IsOkAndHolds(IsEmpty()));
+  Listener heard;
+  auto consumer = cluster_->MakeConsumer({.group = group, .instance_id = "worker-7"});
+  ASSERT_THAT(consumer->Subscribe({topic}, &heard), IsOk());
+  PollUntilAssigned(*consumer, heard);
+  const auto members = admin->GroupMembers(group, kPatience);
+  ASSERT_THAT(members, IsOk());
+  ASSERT_EQ(members->size(), 1U);
+  EXPECT_EQ(members->front().instance_id, "worker-7");
+  EXPECT_THAT(members->front().partitions,
+              UnorderedElementsAre(TopicPartition{topic, 0}, TopicPartition{topic, 1}));
 }
 
 // --- admin

@@ -319,8 +319,11 @@ void RefreshLeaders(rd_kafka_t* client, const std::string& topic,
 
 }  // namespace
 
-absl::StatusOr<std::int64_t> QueryOffset(rd_kafka_t* client, const TopicPartition& where,
-                                         LogEdge edge, std::chrono::milliseconds timeout) {
+namespace {
+
+// `what`: a time in milliseconds, or one of librdkafka's names for the edges of the log.
+absl::StatusOr<std::int64_t> AskForOffset(rd_kafka_t* client, const TopicPartition& where,
+                                          std::int64_t what, std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   const PartitionListPtr list(rd_kafka_topic_partition_list_new(1));
   rd_kafka_topic_partition_t* const asked =
@@ -329,7 +332,7 @@ absl::StatusOr<std::int64_t> QueryOffset(rd_kafka_t* client, const TopicPartitio
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(
         std::max(deadline - std::chrono::steady_clock::now(),
                  std::chrono::steady_clock::duration(std::chrono::milliseconds(1))));
-    asked->offset = edge == LogEdge::kEnd ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
+    asked->offset = what;
     asked->err = RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(client, list.get(), Milliseconds(left));
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = asked->err;
@@ -339,6 +342,26 @@ absl::StatusOr<std::int64_t> QueryOffset(rd_kafka_t* client, const TopicPartitio
     }
     RefreshLeaders(client, where.topic, left);
   }
+}
+
+}  // namespace
+
+absl::StatusOr<std::int64_t> QueryOffset(rd_kafka_t* client, const TopicPartition& where,
+                                         LogEdge edge, std::chrono::milliseconds timeout) {
+  return AskForOffset(client, where,
+                      edge == LogEdge::kEnd ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING,
+                      timeout);
+}
+
+absl::StatusOr<std::optional<std::int64_t>> QueryOffset(rd_kafka_t* client,
+                                                        const TopicPartition& where, WallTime time,
+                                                        std::chrono::milliseconds timeout) {
+  const auto since = std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch());
+  // Below zero are librdkafka's names.
+  TOCSIN_ASSIGN_OR_RETURN(
+      const std::int64_t offset,
+      AskForOffset(client, where, std::max<std::int64_t>(0, since.count()), timeout));
+  return offset < 0 ? std::nullopt : std::optional(offset);
 }
 
 }  // namespace tocsin::kafka::internal

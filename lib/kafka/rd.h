@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -114,5 +115,9 @@ enum class LogEdge { kBeginning, kEnd };
 // connected stops answering.
 absl::StatusOr<std::int64_t> QueryOffset(rd_kafka_t* client, const TopicPartition& where,
                                          LogEdge edge, std::chrono::milliseconds timeout);
+// The first record of this time or later; nullopt: there is none.
+absl::StatusOr<std::optional<std::int64_t>> QueryOffset(rd_kafka_t* client,
+                                                        const TopicPartition& where, WallTime time,
+                                                        std::chrono::milliseconds timeout);
 
 }  // namespace tocsin::kafka::internal

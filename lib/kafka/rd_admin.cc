@@ -156,6 +156,30 @@ class RdAdmin final : public Admin {
     return found->second.partitions;
   }
 
+  absl::StatusOr<std::vector<GroupMember>> GroupMembers(const std::string& group,
+                                                        milliseconds timeout) override {
+    const std::string what = Concat("asking for the members of group ", group);
+    const char* name = group.c_str();
+    const Call call(handle_, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
+    rd_kafka_DescribeConsumerGroups(handle_, &name, 1, call.options.get(), call.queue.get());
+    TOCSIN_ASSIGN_OR_RETURN(const EventPtr event, call.Wait(what));
+    std::size_t count = 0;
+    const rd_kafka_ConsumerGroupDescription_t** groups =
+        rd_kafka_DescribeConsumerGroups_result_groups(
+            rd_kafka_event_DescribeConsumerGroups_result(event.get()), &count);
+    std::vector<GroupMember> members;
+    for (std::size_t i = 0; i < count; ++i) {
+      const rd_kafka_error_t* error = rd_kafka_ConsumerGroupDescription_error(groups[i]);
+      if (error != nullptr) {
+        if (rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) continue;
+        return internal::StatusOf(rd_kafka_error_code(error), what, rd_kafka_error_string(error));
+      }
+      const std::size_t of_group = rd_kafka_ConsumerGroupDescription_member_count(groups[i]);
+      for (std::size_t m = 0; m < of_group; ++m) members.push_back(MemberOf(*groups[i], m));
+    }
+    return members;
+  }
+
   absl::Status AddPartitions(const std::string& topic, std::int32_t total,
                              milliseconds timeout) override {
     std::array<char, 512> reason{};
@@ -248,6 +272,20 @@ class RdAdmin final : public Admin {
     QueuePtr queue;
     milliseconds timeout;
   };
+
+  static GroupMember MemberOf(const rd_kafka_ConsumerGroupDescription_t& group, std::size_t index) {
+    const rd_kafka_MemberDescription_t* raw =
+        rd_kafka_ConsumerGroupDescription_member(&group, index);
+    const auto text = [](const char* given) { return std::string(given == nullptr ? "" : given); };
+    GroupMember member;
+    member.instance_id = text(rd_kafka_MemberDescription_group_instance_id(raw));
+    member.client_id = text(rd_kafka_MemberDescription_client_id(raw));
+    const rd_kafka_MemberAssignment_t* assignment = rd_kafka_MemberDescription_assignment(raw);
+    const rd_kafka_topic_partition_list_t* partitions =
+        assignment == nullptr ? nullptr : rd_kafka_MemberAssignment_partitions(assignment);
+    if (partitions != nullptr) member.partitions = internal::FromList(*partitions);
+    return member;
+  }
 
   static absl::Status FirstError(const rd_kafka_topic_result_t** results, std::size_t count,
                                  std::string_view what, rd_kafka_resp_err_t fine) {

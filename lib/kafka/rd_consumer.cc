@@ -238,6 +238,12 @@ class RdConsumer final : public Consumer {
     return internal::QueryOffset(handle_, where, internal::LogEdge::kBeginning, timeout);
   }
 
+  absl::StatusOr<std::optional<std::int64_t>> QueryTimeOffset(const TopicPartition& where,
+                                                              WallTime time,
+                                                              milliseconds timeout) override {
+    return internal::QueryOffset(handle_, where, time, timeout);
+  }
+
   void Close() override {
     if (closed_ || handle_ == nullptr) return;
     closed_ = true;

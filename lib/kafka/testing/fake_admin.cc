@@ -66,6 +66,21 @@ class FakeAdmin final : public Admin {
     return DescribeOne(topic).partitions;
   }
 
+  absl::StatusOr<std::vector<GroupMember>> GroupMembers(const std::string& group,
+                                                        milliseconds) override {
+    MutexLock lock(state_->mutex);
+    TOCSIN_RETURN_IF_ERROR(state_->TakeStatus(Step::kAdmin));
+    std::vector<GroupMember> members;
+    const auto found = state_->groups.find(group);
+    if (found == state_->groups.end()) return members;
+    for (const auto& [id, member] : found->second.members) {
+      members.push_back({.instance_id = member.is_static ? member.id : "",
+                         .client_id = "fake",
+                         .partitions = member.assignment});
+    }
+    return members;
+  }
+
   absl::Status AddPartitions(const std::string& topic, std::int32_t total, milliseconds) override {
     MutexLock lock(state_->mutex);
     TOCSIN_RETURN_IF_ERROR(state_->TakeStatus(Step::kAdmin));

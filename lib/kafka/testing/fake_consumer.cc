@@ -149,6 +149,21 @@ class FakeConsumer final : public Consumer {
     return partition->begin;
   }
 
+  absl::StatusOr<std::optional<std::int64_t>> QueryTimeOffset(const TopicPartition& where,
+                                                              WallTime time,
+                                                              milliseconds) override {
+    MutexLock lock(state_->mutex);
+    TOCSIN_RETURN_IF_ERROR(state_->TakeStatus(Step::kQueryOffset));
+    TOCSIN_ASSIGN_OR_RETURN(const Partition* partition, state_->Find(where));
+    for (std::int64_t at = partition->begin; at < partition->end(options_.isolation); ++at) {
+      const Entry& entry = partition->at(at);
+      if (entry.state != EntryState::kMarker && entry.record.timestamp >= time) {
+        return std::optional(at);
+      }
+    }
+    return std::optional<std::int64_t>();
+  }
+
   void Close() override {
     if (std::exchange(closed_, true) || !subscribed_) return;
     bool lost = false;
