@@ -361,6 +361,35 @@ void AddSchemas(CLI::App& app, Choice& choice) {
   exported->add_option("--topic", choice.schema_export.topic, "A new topic to write");
 }
 
+void AddCorrelation(CLI::App& app, Choice& choice) {
+  CLI::App* const lag = Command(
+      &app, "lag", "Show how far correlation is behind, in records and seconds",
+      {"tocsin lag", "tocsin lag --watch --every 5s", "tocsin lag -o json"}, choice,
+      [&](const Session& session) { return ShowLag(session, choice.lag); },
+      "RECORDS: not handled yet, markers of transactions between them counted too. SECONDS: the "
+      "age of the first of them.\nThe exit code is 0 however large they are.");
+  lag->add_flag("--watch,-w", choice.lag.watch, "Look again and again until Ctrl-C");
+  lag->add_option("--every", choice.every, "With --watch: the pause between (default 2s)");
+}
+
+void AddState(CLI::App& app, Choice& choice) {
+  CLI::App* const state = Group(app, "state", "What correlation holds");
+  CLI::App* const show = Command(
+      state, "show", "Show what is held for one group key of one rule",
+      {"tocsin state show --rule area-surge --key \"LOWER MERION\"",
+       "tocsin state show --rule by-user --key anna --key EUR -o json"},
+      choice, [&](const Session& session) { return ShowState(session, choice.state); },
+      "The events of its window, the incident that is open, what waits for the watermark.\n"
+      "--key once for each group-by field of the rule, in its order.");
+  show->add_option("--rule", choice.state.rule, "The rule's id")->required();
+  show->add_option("--key", choice.state.key, "Value of a group-by field")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  show->add_option("--partition", choice.state.partition,
+                   "Of the stream (default: the one that the key's hash gives)")
+      ->check(WholeNumber(0));
+}
+
 // The deepest command that was recognised.
 const CLI::App* Deepest(const CLI::App& app) {
   const CLI::App* at = &app;
@@ -436,6 +465,8 @@ void AddCommands(CLI::App& app, Choice& choice) {
   AddEvents(app, choice);
   AddFindings(app, choice);
   AddRules(app, choice);
+  AddCorrelation(app, choice);
+  AddState(app, choice);
   AddSchemas(app, choice);
 }
 
@@ -453,6 +484,12 @@ absl::Status ReadTexts(Choice& choice) {
   if (!timeout.ok()) return Annotate(timeout.status(), "--timeout");
   const auto patience = ParseDuration(choice.patience);
   if (!patience.ok()) return Annotate(patience.status(), "--patience");
+  const auto every = ParseDuration(choice.every);
+  if (!every.ok()) return Annotate(every.status(), "--every");
+  if (*every < std::chrono::milliseconds(100)) {
+    return InvalidArgument("--every: give 100ms or more");
+  }
+  choice.lag.every = std::chrono::duration_cast<std::chrono::milliseconds>(*every);
   choice.global.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(*timeout);
   choice.replay.patience = std::chrono::duration_cast<std::chrono::milliseconds>(*patience);
   choice.up.gateway = choice.global.gateway;

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "cli/commands.h"
+#include "cli/correlation/commands.h"
 #include "cli/schema/commands.h"
 #include "cli/session.h"
 #include "cli/supervisor/up.h"
@@ -22,6 +23,7 @@ struct Choice {
   std::string output = "table";
   std::string timeout = "15s";
   std::string patience = "5m";
+  std::string every = "2s";
   UpFlags up;
   SystemFlags system;
   TokenFlags token;
@@ -31,6 +33,8 @@ struct Choice {
   IncidentFlags incident;
   WatchFlags watch;
   RulesFlags rules;
+  LagFlags lag;
+  StateFlags state;
   SchemaListFlags schema_list;
   SchemaShowFlags schema_show;
   SchemaPushFlags schema_push;

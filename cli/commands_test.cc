@@ -30,6 +30,7 @@
 #include "lib/base/testing/status_matchers.h"
 #include "lib/base/text.h"
 #include "tocsin/correlation/v1/rules.grpc.pb.h"
+#include "tocsin/correlation/v1/state_service.grpc.pb.h"
 #include "tocsin/ingest/v1/ingest.grpc.pb.h"
 #include "tocsin/live/v1/live.grpc.pb.h"
 #include "tocsin/report/v1/report.grpc.pb.h"
@@ -117,6 +118,60 @@ class FakeRules : public correlation::v1::RuleService::Service {
     }
     return grpc::Status::OK;
   }
+  grpc::Status refusal;
+};
+
+class FakeState : public correlation::v1::StateService::Service {
+ public:
+  grpc::Status GetLag(grpc::ServerContext*, const correlation::v1::GetLagRequest*,
+                      correlation::v1::GetLagResponse* response) override {
+    if (!refusal.ok()) return refusal;
+    ++asked;
+    response->set_group("correlation");
+    auto& good = *response->add_partitions();
+    good.set_topic("alerts.raw");
+    good.set_stream("alerts.raw");
+    good.set_committed(40);
+    good.set_end(42);
+    good.set_records_behind(2);
+    good.set_seconds_behind(1.25);
+    good.set_owner("worker-0");
+    auto& silent = *response->add_partitions();
+    silent.set_topic("alerts.raw");
+    silent.set_partition(1);
+    silent.set_problem("kafka does not answer");
+    return grpc::Status::OK;
+  }
+  grpc::Status ShowState(grpc::ServerContext*, const correlation::v1::ShowStateRequest* request,
+                         correlation::v1::ShowStateResponse* response) override {
+    if (!refusal.ok()) return refusal;
+    shown = *request;
+    response->set_rule_id(request->rule_id());
+    response->set_rule_version(2);
+    response->set_stream("alerts.raw");
+    response->add_group_by("township");
+    *response->mutable_group_key() = request->group_key();
+    response->set_source(correlation::v1::ShowStateResponse::SOURCE_STORE);
+    response->set_worker("worker-0");
+    response->set_changelog("correlation-alerts.raw-changelog");
+    response->set_changelog_position(77);
+    response->mutable_watermark()->set_seconds(1'452'859'260);
+    auto& event = *response->add_events();
+    event.mutable_reference()->set_id("row-7");
+    event.mutable_reference()->set_topic("alerts.raw");
+    event.mutable_reference()->set_offset(12);
+    event.mutable_reference()->mutable_time()->set_seconds(1'452'859'200);
+    event.add_values("EMS");
+    response->mutable_incident()->set_id("i-1");
+    auto& pane = *response->add_panes();
+    pane.set_events(3);
+    auto& count = *pane.add_aggregates();
+    count.set_name("calls");
+    count.set_integer(3);
+    return grpc::Status::OK;
+  }
+  std::atomic<int> asked{0};
+  correlation::v1::ShowStateRequest shown;
   grpc::Status refusal;
 };
 
@@ -216,8 +271,8 @@ class CommandsTest : public ::testing::Test {
     std::ofstream(folder_ / "token") << "the-token\n";
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    for (grpc::Service* const service :
-         std::initializer_list<grpc::Service*>{&ingest_, &report_, &rules_, &registry_, &live_}) {
+    for (grpc::Service* const service : std::initializer_list<grpc::Service*>{
+             &ingest_, &report_, &rules_, &state_, &registry_, &live_}) {
       builder.RegisterService(service);
     }
     server_ = builder.BuildAndStart();
@@ -255,6 +310,7 @@ class CommandsTest : public ::testing::Test {
   FakeIngest ingest_;
   FakeReport report_;
   FakeRules rules_;
+  FakeState state_;
   FakeRegistry registry_;
   FakeLive live_;
   std::unique_ptr<grpc::Server> server_;
@@ -285,6 +341,61 @@ TEST_F(CommandsTest, TablesAreForPeople) {
   EXPECT_EQ(Run({"incidents", "list"}).out,
             "INCIDENT    STATE  SEVERITY  RULE        KEY    DETECTIONS  LAST\n"
             "incident-0  open   INFO      area-surge  NORTH  0           2016-01-15T12:01:00Z\n");
+}
+
+TEST_F(CommandsTest, LagIsATableWithWhatCouldNotBeAsked) {
+  Ran ran = Run({"lag"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.out,
+            "TOPIC       PARTITION  COMMITTED  END  RECORDS  SECONDS  WORKER\n"
+            "alerts.raw  0          40         42   2        1.2      worker-0\n"
+            "alerts.raw  1          -          ?    ?        ?        -\n");
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("alerts.raw[1]: kafka does not answer"),
+                             HasSubstr("2 records are not handled yet; the first is 1.2 s old"),
+                             HasSubstr("1 partition is read by no worker")));
+  ran = Run({"lag", "-o", "json"});
+  EXPECT_THAT(ran.err, IsEmpty());
+  const json array = json::parse(ran.out);
+  ASSERT_EQ(array.size(), 2U);
+  EXPECT_EQ(array[0]["recordsBehind"], "2");
+  EXPECT_EQ(array[0]["secondsBehind"], 1.25);
+  EXPECT_EQ(array[1]["problem"], "kafka does not answer");
+  EXPECT_EQ(Run({"lag", "--every", "soon"}).exit_code, kExitUsage);
+
+  // Again and again, until somebody stops it.
+  state_.asked = 0;
+  std::thread stopper([this] {
+    while (state_.asked < 3) std::this_thread::yield();
+    ProcessStop().Make(SIGINT);
+  });
+  EXPECT_EQ(Run({"lag", "--watch", "--every", "100ms"}).exit_code, kExitInterrupted);
+  stopper.join();
+  state_.refusal = {grpc::StatusCode::UNAVAILABLE, "the rules are not known yet"};
+  EXPECT_EQ(Run({"lag"}).exit_code, kExitUnavailable);
+}
+
+TEST_F(CommandsTest, StateIsAStoryForPeopleAndAnObjectForPrograms) {
+  Ran ran = Run({"state", "show", "--rule", "surge", "--key", "NORTH", "--key", "EMS"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("rule       surge version 2\nkey        township=NORTH\n"),
+                             HasSubstr("the store of worker-0, which stands at "
+                                       "correlation-alerts.raw-changelog[0] 77\n"),
+                             HasSubstr("watermark  2016-01-15T12:01:00Z\n"),
+                             HasSubstr("in the window: 1 event\n"),
+                             HasSubstr("2016-01-15T12:00:00Z  row-7  alerts.raw[0]  12      EMS\n"),
+                             HasSubstr("incident   i-1"), HasSubstr("FROM  TO  EVENTS  calls\n")));
+  EXPECT_EQ(state_.shown.group_key_size(), 2);
+  EXPECT_EQ(state_.shown.group_key(1), "EMS");
+  EXPECT_FALSE(state_.shown.has_partition());
+  ran =
+      Run({"state", "show", "--rule", "surge", "--key", "NORTH", "--partition", "3", "-o", "json"});
+  const json object = json::parse(ran.out);
+  EXPECT_EQ(object["source"], "SOURCE_STORE");
+  EXPECT_EQ(object["events"][0]["reference"]["offset"], "12");
+  EXPECT_EQ(state_.shown.partition(), 3);
+  EXPECT_EQ(Run({"state", "show", "--key", "NORTH"}).exit_code, kExitUsage);
+  state_.refusal = {grpc::StatusCode::NOT_FOUND, "no rule 'surge' runs"};
+  EXPECT_EQ(Run({"state", "show", "--rule", "surge"}).exit_code, kExitNotFound);
 }
 
 TEST_F(CommandsTest, ErrorsGiveCodesAndAdvice) {

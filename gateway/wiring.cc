@@ -26,6 +26,7 @@
 #include "lib/telemetry/log.h"
 #include "lib/telemetry/metrics.h"
 #include "tocsin/correlation/v1/rules.grpc.pb.h"
+#include "tocsin/correlation/v1/state_service.grpc.pb.h"
 #include "tocsin/ingest/v1/ingest.grpc.pb.h"
 #include "tocsin/live/v1/live.grpc.pb.h"
 #include "tocsin/notification/v1/notification.grpc.pb.h"
@@ -36,6 +37,7 @@ namespace tocsin::gateway {
 namespace {
 
 using correlation::v1::RuleService;
+using correlation::v1::StateService;
 using ingest::v1::IngestService;
 using live::v1::LiveService;
 using notification::v1::NotificationService;
@@ -49,6 +51,7 @@ void LinkContracts() {
   google::protobuf::LinkMessageReflection<ingest::v1::PublishRequest>();
   google::protobuf::LinkMessageReflection<schema::v1::RegisterSchemaRequest>();
   google::protobuf::LinkMessageReflection<correlation::v1::ApplyRuleRequest>();
+  google::protobuf::LinkMessageReflection<correlation::v1::GetLagRequest>();
   google::protobuf::LinkMessageReflection<report::v1::ListIncidentsRequest>();
   google::protobuf::LinkMessageReflection<notification::v1::ListNotificationsRequest>();
   google::protobuf::LinkMessageReflection<live::v1::SubscribeRequest>();
@@ -152,6 +155,8 @@ class Gateway final : public process::Component {
     TOCSIN_RETURN_IF_ERROR(
         add(SchemaRegistryService::service_full_name(), MakeMeshHandler(io_.registry)));
     TOCSIN_RETURN_IF_ERROR(add(RuleService::service_full_name(), MakeMeshHandler(io_.correlation)));
+    TOCSIN_RETURN_IF_ERROR(
+        add(StateService::service_full_name(), MakeMeshHandler(io_.correlation)));
     TOCSIN_RETURN_IF_ERROR(add(ReportService::service_full_name(), MakeMeshHandler(io_.report)));
     TOCSIN_RETURN_IF_ERROR(
         add(NotificationService::service_full_name(), MakeMeshHandler(io_.notification)));

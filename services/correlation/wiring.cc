@@ -25,9 +25,12 @@
 #include "lib/rpc/channel.h"
 #include "lib/rpc/server.h"
 #include "lib/telemetry/log.h"
+#include "services/correlation/lag/lag_monitor.h"
+#include "services/correlation/lag/lag_reader.h"
 #include "services/correlation/rule_keeper/rule_keeper.h"
 #include "services/correlation/rule_keeper/streams.h"
 #include "services/correlation/rules_service.h"
+#include "services/correlation/state_service.h"
 #include "services/correlation/worker/output_verifier.h"
 #include "services/correlation/worker/standby.h"
 #include "services/correlation/worker/worker_pool.h"
@@ -72,12 +75,17 @@ class CorrelationProcess final : public process::Component {
         streams_(settings_.streams, *schemas_),
         keeper_(KeeperIo(), {.replication = settings_.replication,
                              .workers_topic = settings_.worker.WorkersTopic()}),
-        service_(keeper_) {
+        lag_(LagOf(), settings_.worker.group),
+        lag_monitor_(lag_, settings_.worker_ids),
+        service_(keeper_),
+        state_service_(StateIo()) {
     for (const char* condition : {"kafka", "registry", "rules", "state"}) {
       runtime_.readiness().Declare(condition);
     }
     runtime_.server().AddService<v1::RuleService>(service_);
+    runtime_.server().AddService<v1::StateService>(state_service_);
     control_ = std::thread([this] { Control(); });
+    lag_thread_ = std::thread([this] { WatchLag(); });
   }
 
   ~CorrelationProcess() override { (void)Stop(runtime_.clock().SteadyNow()); }
@@ -89,7 +97,9 @@ class CorrelationProcess final : public process::Component {
     if (control_.joinable()) control_.join();
     if (verifier_thread_.joinable()) verifier_thread_.join();
     if (standby_thread_.joinable()) standby_thread_.join();
-    if (!workers_.Stop(deadline)) {
+    const bool in_time = workers_.Stop(deadline);
+    if (lag_thread_.joinable()) lag_thread_.join();
+    if (!in_time) {
       return DeadlineExceeded(
           "a transaction was still under way; it is aborted by Kafka or completed by the next "
           "start");
@@ -109,10 +119,51 @@ class CorrelationProcess final : public process::Component {
     return io;
   }
 
+  StateServiceIo StateIo() {
+    StateServiceIo io;
+    io.rules = &keeper_;
+    io.lag = &lag_;
+    io.clock = &runtime_.clock();
+    io.group = settings_.worker.group;
+    io.ask = [this](const TaskId& task, const StateQuestions::Look& look, SteadyTime deadline) {
+      return workers_.Ask(task, look, deadline);
+    };
+    io.make_consumer = [this](kafka::ConsumerOptions options) {
+      return MakeConsumer(std::move(options));
+    };
+    io.stream_key = [this](std::string_view topic) -> std::string {
+      for (const pack::v1::Stream& stream : settings_.streams) {
+        if (stream.topic() == topic) return stream.partition_key();
+      }
+      return "";
+    };
+    return io;
+  }
+
+  LagIo LagOf() {
+    LagIo io;
+    io.make_consumer = [this](kafka::ConsumerOptions options) {
+      return MakeConsumer(std::move(options));
+    };
+    io.admin = admin_.get();
+    io.clock = &runtime_.clock();
+    return io;
+  }
+
   absl::StatusOr<std::unique_ptr<kafka::Consumer>> MakeConsumer(
       kafka::ConsumerOptions options) const {
     options.connection = settings_.connection;
     return kafka::MakeConsumer(std::move(options));
+  }
+
+  // On a thread of its own: it may wait for Kafka.
+  void WatchLag() {
+    while (!stop_.WaitFor(LagMonitor::kEvery)) {
+      const auto rules = keeper_.Current();
+      if (rules->plans.empty()) continue;
+      // Readiness tells when Kafka does not answer.
+      (void)lag_monitor_.Update(*rules, runtime_.clock().SteadyNow() + LagMonitor::kLongest);
+    }
   }
 
   // --- the control thread ---
@@ -283,7 +334,10 @@ class CorrelationProcess final : public process::Component {
   std::unique_ptr<Standby> standby_;
   WorkerPool workers_;
   RuleKeeper keeper_;
+  LagReader lag_;
+  LagMonitor lag_monitor_;
   RulesService service_;
+  StateService state_service_;
   std::optional<events::OwnTopic> detections_;
   std::optional<events::OwnTopic> incidents_;
   std::optional<events::OwnTopic> aggregates_;
@@ -293,6 +347,7 @@ class CorrelationProcess final : public process::Component {
   std::thread control_;
   std::thread verifier_thread_;
   std::thread standby_thread_;
+  std::thread lag_thread_;
 };
 
 }  // namespace

@@ -15,7 +15,9 @@ namespace {
 constexpr char kPackedFormat = '\x02';
 constexpr std::size_t kKeyAt = 1 + sizeof(std::uint32_t);
 
-void Visit(std::string_view bytes, const ReorderBuffer::Visitor& visit) {
+}  // namespace
+
+void VisitHeld(std::string_view bytes, const HeldVisitor& visit) {
   if (bytes.size() >= kKeyAt && bytes.front() == kPackedFormat) {
     const std::size_t key_size = LoadFixed32(bytes.data() + 1);
     std::string_view rest = bytes.substr(std::min(bytes.size(), kKeyAt + key_size));
@@ -29,8 +31,6 @@ void Visit(std::string_view bytes, const ReorderBuffer::Visitor& visit) {
   std::string_view rest = packed;
   visit(JoinKey({held.group_key().begin(), held.group_key().end()}), *TakePacked(rest));
 }
-
-}  // namespace
 
 bool ReorderBuffer::OfRule::Before(const Waiting& a, const Waiting& b) const {
   if (a.time_us != b.time_us) return a.time_us < b.time_us;
@@ -133,12 +133,12 @@ bool ReorderBuffer::Release(const PlannedRule& rule, const Visitor& visit) {
         // The same event, come again: what came later is what counts.
         const bool replaced = due && next_stored->first == key;
         state_->Delete(next_stored->first);
-        if (!replaced) Visit(next_stored->second, visit);
+        if (!replaced) VisitHeld(next_stored->second, visit);
         ++next_stored;
         if (!replaced) continue;
       }
     }
-    Visit(of.Value(*next), visit);
+    VisitHeld(of.Value(*next), visit);
     ++next;
   }
   released_ += taken;

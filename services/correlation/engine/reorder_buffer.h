@@ -25,10 +25,15 @@
 
 namespace tocsin::correlation {
 
+// The views are good during the call; it may not hold events.
+using HeldVisitor = std::function<void(std::string_view group_key, const PackedEvent& event)>;
+
+// Shows what the state keeps of an event that waits (key b), in any format; not of window rules.
+void VisitHeld(std::string_view bytes, const HeldVisitor& visit);
+
 class ReorderBuffer {
  public:
-  // The views are good during the call; the visitor may not hold events.
-  using Visitor = std::function<void(std::string_view group_key, const PackedEvent& event)>;
+  using Visitor = HeldVisitor;
 
   // At most `max_release` events are given out in one batch.
   explicit ReorderBuffer(std::size_t max_release) : max_release_(max_release) {}

@@ -27,6 +27,7 @@ Worker::Worker(WorkerOptions options, WorkerIo io)
       committer_(io_.make_committer ? io_.make_committer() : MakeThreadCommitter()) {}
 
 Worker::~Worker() {
+  questions_->Close();
   // What is under way ends by itself or is aborted by the next start.
   Stop();
   shared_->lost = true;
@@ -51,6 +52,7 @@ bool Worker::stopping() const {
 void Worker::Close() {
   if (closed_) return;
   closed_ = true;
+  questions_->Close();
   // What has been computed is made visible once more, where that can be.
   if (consumer_ != nullptr && client_problem_.empty()) {
     (void)Conclude(options_.rebalance_wait);
@@ -79,6 +81,7 @@ WorkerStatus Worker::status() const {
 Worker::StepResult Worker::Step() {
   if (closed_) return StepResult::kRetryLater;
   (void)Conclude({});
+  questions_->Answer(tasks_);
   FollowRules();
   if (!EnsureClients()) {
     PublishStatus();

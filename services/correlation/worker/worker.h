@@ -43,6 +43,7 @@
 #include "services/correlation/worker/late_notice.h"
 #include "services/correlation/worker/plain_outputs.h"
 #include "services/correlation/worker/restorer.h"
+#include "services/correlation/worker/state_questions.h"
 #include "services/correlation/worker/task_slot.h"
 #include "services/correlation/worker/worker_options.h"
 
@@ -82,6 +83,9 @@ class Worker final : private kafka::RebalanceListener {
   void Close();
 
   WorkerStatus status() const;
+  const std::string& id() const { return options_.id; }
+  // Never null; may outlive the worker.
+  const std::shared_ptr<StateQuestions>& questions() const { return questions_; }
 
  private:
   // What the committer's thread may look at.
@@ -147,6 +151,7 @@ class Worker final : private kafka::RebalanceListener {
 
   const WorkerOptions options_;
   const WorkerIo io_;
+  const std::shared_ptr<StateQuestions> questions_ = std::make_shared<StateQuestions>();
   std::shared_ptr<const RuleSet> rules_;
   std::vector<std::string> subscribed_;
   TaskSlots tasks_;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "lib/base/status.h"
 #include "lib/base/text.h"
 
 namespace tocsin::correlation {
@@ -62,6 +63,23 @@ bool WorkerPool::Stop(SteadyTime deadline) {
 bool WorkerPool::started() const {
   MutexLock lock(mutex_);
   return !runners_.empty();
+}
+
+absl::StatusOr<std::string> WorkerPool::Ask(const TaskId& task, const StateQuestions::Look& look,
+                                            SteadyTime deadline) const {
+  std::vector<std::pair<std::string, std::shared_ptr<StateQuestions>>> workers;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& runner : runners_) {
+      workers.emplace_back(runner->worker->id(), runner->worker->questions());
+    }
+  }
+  for (const auto& [id, questions] : workers) {
+    const absl::Status asked = questions->Ask(task, look, deadline);
+    if (asked.ok()) return id;
+    if (!absl::IsNotFound(asked)) return asked;
+  }
+  return NotFound("no worker of this process has the partition");
 }
 
 std::int64_t WorkerPool::running_epoch() const {

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/stop_signal.h"
@@ -31,6 +32,10 @@ class WorkerPool {
   bool Stop(SteadyTime deadline);
 
   bool started() const;
+  // Has the worker that has this task look into its state; gives the worker's name. Errors as
+  // StateQuestions::Ask; NOT_FOUND: no worker of this process has it.
+  absl::StatusOr<std::string> Ask(const TaskId& task, const StateQuestions::Look& look,
+                                  SteadyTime deadline) const;
   // The lowest epoch that runs; -1 before the start, or while one restores.
   std::int64_t running_epoch() const;
   // Empty: every partition of this process runs. Otherwise what it waits for.
