@@ -372,6 +372,18 @@ void AddCorrelation(CLI::App& app, Choice& choice) {
   lag->add_option("--every", choice.every, "With --watch: the pause between (default 2s)");
 }
 
+void AddVerify(CLI::App& app, Choice& choice) {
+  CLI::App* const verify = Command(
+      &app, "verify", "Check that what correlation wrote is whole, each output once and in order",
+      {"tocsin verify", "tocsin verify --from 2026-03-01T00:00:00Z --to 2026-03-02T00:00:00Z"},
+      choice, [&](const Session& session) { return Verify(session, choice.verify); },
+      "Reads all outputs of that time and checks the stamps that each transaction gives them: none "
+      "torn, lost,\nrepeated or out of order. The exit code is 1 when one is.");
+  verify->add_option("--from", choice.verify.from,
+                     "Outputs sent at this time or later, RFC 3339 (default: an hour before --to)");
+  verify->add_option("--to", choice.verify.to, "And before this one (default: now)");
+}
+
 void AddState(CLI::App& app, Choice& choice) {
   CLI::App* const state = Group(app, "state", "What correlation holds");
   CLI::App* const show = Command(
@@ -467,6 +479,7 @@ void AddCommands(CLI::App& app, Choice& choice) {
   AddRules(app, choice);
   AddCorrelation(app, choice);
   AddState(app, choice);
+  AddVerify(app, choice);
   AddSchemas(app, choice);
 }
 

@@ -35,6 +35,7 @@ struct Choice {
   RulesFlags rules;
   LagFlags lag;
   StateFlags state;
+  VerifyFlags verify;
   SchemaListFlags schema_list;
   SchemaShowFlags schema_show;
   SchemaPushFlags schema_push;

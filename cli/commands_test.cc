@@ -170,6 +170,32 @@ class FakeState : public correlation::v1::StateService::Service {
     count.set_integer(3);
     return grpc::Status::OK;
   }
+  grpc::Status Verify(grpc::ServerContext*, const correlation::v1::VerifyRequest* request,
+                      grpc::ServerWriter<correlation::v1::VerifyResponse>* writer) override {
+    if (!refusal.ok()) return refusal;
+    verified = *request;
+    correlation::v1::VerifyResponse response;
+    response.mutable_progress()->set_records(5);
+    writer->Write(response);
+    if (torn) {
+      response.mutable_finding()->set_kind("torn");
+      response.mutable_finding()->set_what("worker-0/1/2: 2 of 3 outputs");
+      writer->Write(response);
+    }
+    auto& summary = *response.mutable_summary();
+    summary.mutable_from_time()->set_seconds(1'452'859'200);
+    summary.mutable_to_time()->set_seconds(1'452'862'800);
+    *summary.mutable_whole_from_time() = summary.from_time();
+    summary.add_topics("detections");
+    summary.set_records(10);
+    summary.set_outputs(9);
+    if (torn) (*summary.mutable_violations())["torn"] = 1;
+    if (!silent_at_the_end) writer->Write(response);
+    return grpc::Status::OK;
+  }
+  bool torn = false;
+  bool silent_at_the_end = false;
+  correlation::v1::VerifyRequest verified;
   std::atomic<int> asked{0};
   correlation::v1::ShowStateRequest shown;
   grpc::Status refusal;
@@ -396,6 +422,34 @@ TEST_F(CommandsTest, StateIsAStoryForPeopleAndAnObjectForPrograms) {
   EXPECT_EQ(Run({"state", "show", "--key", "NORTH"}).exit_code, kExitUsage);
   state_.refusal = {grpc::StatusCode::NOT_FOUND, "no rule 'surge' runs"};
   EXPECT_EQ(Run({"state", "show", "--rule", "surge"}).exit_code, kExitNotFound);
+}
+
+TEST_F(CommandsTest, VerifyFailsWhenSomethingIsTorn) {
+  Ran ran = Run({"verify", "--from", "2016-01-15T12:00:00Z", "--to", "2016-01-15T13:00:00Z"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(ran.out,
+            "From 2016-01-15T12:00:00Z to 2016-01-15T13:00:00Z: 9 outputs of correlation in 10 "
+            "records of 1 topics.\nNo transaction is torn, lost, repeated or out of order.\n");
+  EXPECT_THAT(ran.err, IsEmpty()) << "no progress where there is no terminal";
+  EXPECT_EQ(state_.verified.from_time().seconds(), 1'452'859'200);
+  state_.torn = true;
+  ran = Run({"verify"});
+  EXPECT_EQ(ran.exit_code, kExitFailure);
+  EXPECT_FALSE(state_.verified.has_from_time());
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("torn  worker-0/1/2: 2 of 3 outputs\n"),
+                             HasSubstr("VIOLATED 1 time: torn 1\n")));
+  ran = Run({"verify", "-o", "json"});
+  EXPECT_EQ(ran.exit_code, kExitFailure);
+  const json array = json::parse(ran.out);
+  ASSERT_EQ(array.size(), 2U);
+  EXPECT_EQ(array[0]["finding"]["kind"], "torn");
+  EXPECT_EQ(array[1]["summary"]["violations"]["torn"], "1");
+
+  state_.silent_at_the_end = true;
+  EXPECT_EQ(Run({"verify"}).exit_code, kExitFailure);
+  EXPECT_EQ(Run({"verify", "--from", "yesterday"}).exit_code, kExitUsage);
+  state_.refusal = {grpc::StatusCode::UNAVAILABLE, "kafka does not answer"};
+  EXPECT_EQ(Run({"verify"}).exit_code, kExitUnavailable);
 }
 
 TEST_F(CommandsTest, ErrorsGiveCodesAndAdvice) {

@@ -17,6 +17,13 @@ std::map<std::string, std::string> Compacted() {
   return {{"cleanup.policy", "compact"}, {"compression.type", "lz4"}};
 }
 
+// Compacted, but for a day everything is there: so long `tocsin verify` can tell what is missing.
+std::map<std::string, std::string> CompactedAfterADay() {
+  auto configs = Compacted();
+  configs["min.compaction.lag.ms"] = std::to_string(kDay * 1000);
+  return configs;
+}
+
 // alerts.raw → alerts.processed; a stream that does not end in .raw gets a suffix.
 std::string ProcessedTopic(std::string_view stream) {
   constexpr std::string_view kRaw = ".raw";
@@ -59,7 +66,7 @@ std::vector<kafka::TopicSpec> WantedTopics(const std::vector<pack::v1::Pack>& pa
   add("correlation.rules", 1, Compacted());
   add("detections", kPartitions, DeleteAfter(30 * kDay));
   add("aggregates", kPartitions, DeleteAfter(30 * kDay));
-  add("incidents.correlated", kPartitions, Compacted());
+  add("incidents.correlated", kPartitions, CompactedAfterADay());
   add("incidents.activity", kPartitions, DeleteAfter(30 * kDay));
   add("notification.sent", kPartitions, DeleteAfter(30 * kDay));
   return topics;

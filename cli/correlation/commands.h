@@ -29,4 +29,10 @@ struct StateFlags {
 };
 absl::StatusOr<int> ShowState(const Session& session, const StateFlags& flags);
 
+struct VerifyFlags {
+  std::string from;
+  std::string to;
+};
+absl::StatusOr<int> Verify(const Session& session, const VerifyFlags& flags);
+
 }  // namespace tocsin::cli

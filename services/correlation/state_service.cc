@@ -12,6 +12,7 @@
 #include "services/correlation/engine/keys.h"
 #include "services/correlation/inspection/changelog_reader.h"
 #include "services/correlation/inspection/held_state.h"
+#include "services/correlation/verifier/range_verifier.h"
 
 namespace tocsin::correlation {
 namespace {
@@ -121,6 +122,34 @@ grpc::Status StateService::ShowState(grpc::ServerContext* context,
   if (!shown.ok()) return rpc::ToGrpc(shown.status());
   *response = *std::move(shown);
   return grpc::Status::OK;
+}
+
+grpc::Status StateService::Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
+                                  grpc::ServerWriter<v1::VerifyResponse>* writer) {
+  const auto rules = io_.rules->Current();
+  if (rules->plans.empty()) {
+    return rpc::ToGrpc(Unavailable("the rules are not known yet: the process is starting"));
+  }
+  TimeSpan span;
+  span.to = request->has_to_time()
+                ? FromMicros(TimeUtil::TimestampToMicroseconds(request->to_time()))
+                : io_.clock->Now();
+  span.from = request->has_from_time()
+                  ? FromMicros(TimeUtil::TimestampToMicroseconds(request->from_time()))
+                  : span.to - std::chrono::hours(1);
+  absl::StatusOr<std::set<std::string>> topics = io_.output_topics(*rules);
+  if (!topics.ok()) return rpc::ToGrpc(topics.status());
+  if (verifications_.fetch_add(1) >= kMostVerifications) {
+    verifications_.fetch_sub(1);
+    return rpc::ToGrpc(
+        absl::ResourceExhaustedError("this process verifies for others already: try again later"));
+  }
+  RangeVerifier verifier({io_.make_consumer, io_.admin, io_.clock}, *std::move(topics), span);
+  const absl::Status status = verifier.Run([&](const v1::VerifyResponse& response) {
+    return !context->IsCancelled() && writer->Write(response);
+  });
+  verifications_.fetch_sub(1);
+  return rpc::ToGrpc(status);
 }
 
 grpc::Status StateService::GetLag(grpc::ServerContext* context, const v1::GetLagRequest*,

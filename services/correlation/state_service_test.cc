@@ -18,6 +18,7 @@
 #include "lib/rpc/status.h"
 #include "lib/rpc/testing/test_mesh.h"
 #include "services/correlation/testing/oracle.h"
+#include "services/correlation/worker/output_verifier.h"
 #include "services/correlation/worker/worker_pool.h"
 
 namespace tocsin::correlation {
@@ -91,6 +92,8 @@ class StateServiceTest : public ::testing::Test {
     };
     io.make_consumer = make_consumer_;
     io.stream_key = [](std::string_view) { return "township"; };
+    io.admin = admin_.get();
+    io.output_topics = [](const RuleSet& rules) { return OutputTopics(rules, TaskOptions{}); };
     service_ = std::make_unique<StateService>(std::move(io));
     server_ = std::make_unique<rpc::Server>(mesh_.Options("correlation"));
     server_->AddService<v1::StateService>(*service_);
@@ -229,6 +232,45 @@ TEST_F(StateServiceTest, AnotherPartitionHoldsNothingOfTheKey) {
   EXPECT_TRUE(other->empty());
   EXPECT_THAT(Show("busy-place", "A", "operator", 2),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("0 to 1")));
+}
+
+TEST_F(StateServiceTest, WhatTheWorkersWriteIsWhole) {
+  const WallTime begin = Clock::Real().Now() - seconds(1);
+  Publish("A", 120);
+  Publish("B", 60);
+  AwaitNoLag();
+  const auto verify =
+      [&](const std::string& role) -> absl::StatusOr<std::vector<v1::VerifyResponse>> {
+    rpc::StreamContext context(mesh_.Token("maria", {role}));
+    v1::VerifyRequest request;
+    request.mutable_from_time()->set_seconds(
+        std::chrono::floor<seconds>(begin.time_since_epoch()).count());
+    const auto reader = stub_->Verify(&context, request);
+    std::vector<v1::VerifyResponse> responses;
+    v1::VerifyResponse response;
+    while (reader->Read(&response)) responses.push_back(response);
+    const grpc::Status status = reader->Finish();
+    if (!status.ok()) return rpc::FromGrpc(status);
+    return responses;
+  };
+  auto responses = verify("operator");
+  ASSERT_THAT(responses, IsOk());
+  ASSERT_FALSE(responses->empty());
+  const v1::VerifySummary whole = responses->back().summary();
+  EXPECT_GT(whole.outputs(), 180) << "at least each event that was passed on";
+  EXPECT_TRUE(whole.violations().empty()) << whole.DebugString();
+
+  // The same output once more, as a fault would write it.
+  kafka::Record again = kafka_.Log("detections").front();
+  kafka_.Append({.topic = again.topic,
+                 .partition = again.partition,
+                 .key = again.key,
+                 .value = again.value,
+                 .headers = again.headers});
+  responses = verify("operator");
+  ASSERT_THAT(responses, IsOk());
+  EXPECT_EQ(responses->back().summary().violations().at("repeated"), 1);
+  EXPECT_THAT(verify("viewer"), StatusIs(absl::StatusCode::kPermissionDenied));
 }
 
 TEST_F(StateServiceTest, RightsAndQuestionsThatCannotBeAnswered) {

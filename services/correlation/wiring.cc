@@ -131,6 +131,19 @@ class CorrelationProcess final : public process::Component {
     io.make_consumer = [this](kafka::ConsumerOptions options) {
       return MakeConsumer(std::move(options));
     };
+    io.admin = admin_.get();
+    io.output_topics = [this](const RuleSet& rules) -> absl::StatusOr<std::set<std::string>> {
+      std::set<std::string> topics = OutputTopics(rules, settings_.worker.task);
+      TOCSIN_ASSIGN_OR_RETURN(const auto existing, admin_->ListTopics(kProbeTimeout));
+      for (const auto& plan : rules.plans) {
+        // Rules that are gone have left theirs.
+        const std::string prefix = Concat("correlation-", plan->stream().topic, "-by-");
+        for (const auto& [name, topic] : existing) {
+          if (name.starts_with(prefix) && name.ends_with("-repartition")) topics.insert(name);
+        }
+      }
+      return topics;
+    };
     io.stream_key = [this](std::string_view topic) -> std::string {
       for (const pack::v1::Stream& stream : settings_.streams) {
         if (stream.topic() == topic) return stream.partition_key();

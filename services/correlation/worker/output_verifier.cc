@@ -30,10 +30,9 @@ OutputVerifier::OutputVerifier(OutputVerifierIo io) : io_(std::move(io)) {
   for (const char* kind : {"repeated", "reordered", "torn", "lost"}) (void)Violations(kind);
 }
 
-std::set<std::string> OutputVerifier::Topics() const {
-  std::set<std::string> topics{io_.task.detections_topic, io_.task.incidents_topic,
-                               io_.task.aggregates_topic};
-  for (const auto& plan : rules_->plans) {
+std::set<std::string> OutputTopics(const RuleSet& rules, const TaskOptions& task) {
+  std::set<std::string> topics{task.detections_topic, task.incidents_topic, task.aggregates_topic};
+  for (const auto& plan : rules.plans) {
     const StreamSpec& stream = plan->stream();
     topics.insert(stream.DeadLetterTopic());
     if (stream.processed) topics.insert(stream.ProcessedTopic());
@@ -76,7 +75,7 @@ absl::Status OutputVerifier::Step(milliseconds wait) {
   if (std::shared_ptr<const RuleSet> rules = io_.rules->Current(); rules != rules_) {
     rules_ = std::move(rules);
     // Transactions of which a part lies in a topic that was not read would look torn.
-    if (std::set<std::string> topics = Topics(); topics != topics_) {
+    if (std::set<std::string> topics = OutputTopics(*rules_, io_.task); topics != topics_) {
       topics_ = std::move(topics);
       consumer_.reset();
     }

@@ -37,6 +37,9 @@ struct OutputVerifierIo {
   TaskOptions task;
 };
 
+// What workers with these rules write for others and for each other: everything but changelogs.
+std::set<std::string> OutputTopics(const RuleSet& rules, const TaskOptions& task);
+
 class OutputVerifier {
  public:
   static constexpr std::chrono::seconds kSettleEvery{5};
@@ -52,7 +55,6 @@ class OutputVerifier {
   std::int64_t violations() const { return violations_; }
 
  private:
-  std::set<std::string> Topics() const;
   absl::Status Start();
   absl::Status Settle();
   void Report();
