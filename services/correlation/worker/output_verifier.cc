@@ -36,6 +36,7 @@ std::set<std::string> OutputTopics(const RuleSet& rules, const TaskOptions& task
     const StreamSpec& stream = plan->stream();
     topics.insert(stream.DeadLetterTopic());
     if (stream.processed) topics.insert(stream.ProcessedTopic());
+    if (stream.late) topics.insert(stream.LateTopic());
     for (const Repartition& repartition : plan->repartitions()) topics.insert(repartition.topic);
   }
   return topics;

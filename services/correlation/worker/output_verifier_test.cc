@@ -115,5 +115,19 @@ TEST_F(OutputVerifierTest, WhatLiesInAnOpenTransactionIsWaitedFor) {
   EXPECT_EQ(Verify(), Found());
 }
 
+// A topic that is not read makes whatever has outputs there look torn.
+TEST(OutputTopicsTest, EverythingThatWorkersWrite) {
+  StreamSpec stream;
+  stream.topic = "calls.raw";
+  stream.processed = true;
+  stream.late = true;
+  RuleSet rules;
+  rules.plans = {testing::MakePlan(PublicSafetyRules(), kPartitions), RulePlan::Make(stream, {})};
+  EXPECT_THAT(OutputTopics(rules, TaskOptions{}),
+              ::testing::UnorderedElementsAre("detections", "incidents.correlated", "aggregates",
+                                              "calls.processed", "calls.raw.dlq", "calls.raw.late",
+                                              kByPlace));
+}
+
 }  // namespace
 }  // namespace tocsin::correlation
