@@ -5,7 +5,6 @@
 #include <cstring>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "lib/base/hex.h"
 #include "lib/base/text.h"
@@ -47,16 +46,18 @@ void Deduplicator::Load() {
   highest_timestamp_us_ = log_.highest_timestamp_us();
   seen_.Clear();
   chunks_.clear();
+  last_ordinal_ = 0;
   open_.clear();
   open_changed_ = false;
   state_->Range(kIdentityChunkPrefix, PrefixEnd(kIdentityChunkPrefix),
                 [this](std::string_view key, std::string_view value) {
                   if (value.size() < kTimestampBytes) return true;
                   Chunk& chunk = chunks_.emplace_back();
+                  chunk.ordinal = ++last_ordinal_;
                   chunk.first = DecodeInt64(key.substr(kIdentityChunkPrefix.size())).value_or(0);
                   chunk.highest_timestamp_us = LoadFixed64(value.data());
                   VisitHashes(value, [&](const Hash128& hash) {
-                    seen_.Insert(hash);
+                    seen_.Insert(hash, chunk.ordinal);
                     ++chunk.count;
                   });
                   open_ = chunk.count < kSmallChunk ? value : std::string_view();
@@ -94,7 +95,9 @@ Hash128 Deduplicator::Identify(std::string_view source, std::string_view id) con
 bool Deduplicator::Admit(const Hash128& identity, std::string_view source, std::string_view id,
                          WallTime timestamp) {
   if (log_.first() < log_.next() && SeenByFormat1(source, id)) return false;
-  if (!seen_.Insert(identity)) return false;
+  // Where none is open, the next one's.
+  const std::uint32_t ordinal = open_.empty() ? last_ordinal_ + 1 : last_ordinal_;
+  if (!seen_.Insert(identity, ordinal)) return false;
   Chunk& chunk = OpenChunk();
   open_.append(reinterpret_cast<const char*>(&identity), kHashBytes);
   open_changed_ = true;
@@ -139,6 +142,7 @@ void Deduplicator::Store() {
 Deduplicator::Chunk& Deduplicator::OpenChunk() {
   if (!open_.empty()) return chunks_.back();
   Chunk chunk;
+  chunk.ordinal = ++last_ordinal_;
   if (!chunks_.empty()) chunk.first = chunks_.back().first + chunks_.back().count;
   chunk.highest_timestamp_us = Micros(kFirstTime);
   open_.assign(kTimestampBytes, '\0');
@@ -152,20 +156,12 @@ void Deduplicator::WriteOpenChunk() {
 }
 
 void Deduplicator::Forget(const Chunk& chunk) {
-  const std::string key = IdentityChunkKey(chunk.first);
-  const bool is_open = !open_.empty() && chunk.first == chunks_.back().first;
-  const std::string bytes = is_open ? std::exchange(open_, {}) : state_->Get(key).value_or("");
-  if (is_open) open_changed_ = false;
-  // They lie scattered over memory: each is asked for some steps before it is removed.
-  constexpr std::size_t kAhead = 16;
-  std::vector<Hash128> hashes;
-  hashes.reserve(bytes.size() / kHashBytes);
-  VisitHashes(bytes, [&hashes](const Hash128& hash) { hashes.push_back(hash); });
-  for (std::size_t i = 0; i < hashes.size(); ++i) {
-    if (i + kAhead < hashes.size()) seen_.Prefetch(hashes[i + kAhead]);
-    seen_.Remove(hashes[i]);
+  if (chunk.ordinal == last_ordinal_) {
+    open_.clear();
+    open_changed_ = false;
   }
-  state_->Delete(key);
+  seen_.ForgetBefore(chunk.ordinal + 1, static_cast<std::size_t>(chunk.count));
+  state_->Delete(IdentityChunkKey(chunk.first));
 }
 
 // --- what format 1 has left: one key for each identity, and one for its number ---

@@ -60,6 +60,8 @@ class Deduplicator {
     std::int64_t first = 0;
     std::int64_t count = 0;
     std::int64_t highest_timestamp_us = 0;
+    // Of this object: which of its chunks it is, from 1 on.
+    std::uint32_t ordinal = 0;
   };
 
   void Load();
@@ -81,6 +83,7 @@ class Deduplicator {
   IdentitySet seen_;
   // Oldest first.
   std::deque<Chunk> chunks_;
+  std::uint32_t last_ordinal_ = 0;
   // The last chunk's value while more is written to it; empty: the next identity begins a new one.
   std::string open_;
   bool open_changed_ = false;

@@ -3,8 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <deque>
+#include <map>
 #include <random>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -159,22 +160,30 @@ TEST_F(DeduplicatorTest, ABatchThatChangesNothingWritesNothing) {
   EXPECT_TRUE(overlay.empty());
 }
 
-TEST(IdentitySetTest, HoldsWhatWasInsertedAndNotRemoved) {
-  std::mt19937_64 random(7);
-  IdentitySet set;
-  std::set<std::pair<std::uint64_t, std::uint64_t>> expected;
-  for (int i = 0; i < 200'000; ++i) {
-    // Few homes, so that many stand in each other's way; and the hash that looks like nothing.
-    const Hash128 hash{random() % 700 * 1'021, random() % 3};
-    if (random() % 3 == 0) {
-      set.Remove(hash);
-      expected.erase({hash.low, hash.low == 0 && hash.high == 0 ? 1 : hash.high});
-    } else {
-      const bool is_new =
-          expected.insert({hash.low, hash.low == 0 && hash.high == 0 ? 1 : hash.high}).second;
-      ASSERT_EQ(set.Insert(hash), is_new) << i;
+TEST(IdentitySetTest, HoldsWhatWasInsertedAndNotForgotten) {
+  for (const std::size_t most : {std::size_t{5}, std::size_t{40}, std::size_t{400}}) {
+    std::mt19937_64 random(most);
+    IdentitySet set;
+    std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> expected;
+    std::deque<std::size_t> counts = {0};
+    std::uint32_t first = 1;
+    for (int i = 0; i < 200'000; ++i) {
+      if (random() % 20 == 0) {
+        counts.push_back(0);
+        while (counts.size() > most) {
+          set.ForgetBefore(++first, counts.front());
+          counts.pop_front();
+          std::erase_if(expected, [&](const auto& known) { return known.second < first; });
+        }
+      }
+      // Few homes, so that many stand in each other's way.
+      const Hash128 hash{random() % 3'000 * 1'021, random() % 4};
+      const std::uint32_t chunk = first + static_cast<std::uint32_t>(counts.size()) - 1;
+      const bool is_new = expected.try_emplace({hash.low, hash.high}, chunk).second;
+      ASSERT_EQ(set.Insert(hash, chunk), is_new) << i;
+      if (is_new) ++counts.back();
+      ASSERT_EQ(set.size(), expected.size());
     }
-    ASSERT_EQ(set.size(), expected.size());
   }
 }
 

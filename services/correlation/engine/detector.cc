@@ -70,9 +70,9 @@ tocsin::incident::v1::Incident MakeIncident(const PlannedRule& rule,
 
 }  // namespace
 
-void Detector::Evaluate(const PlannedRule& rule, std::string_view group_key,
+void Detector::Evaluate(const PlannedRule& rule, std::string_view group_key, std::uint64_t hash,
                         const PackedEvent& event, std::int64_t timestamp_us) {
-  Window& window = windows_[rule.number].Change(state_, group_key);
+  Window& window = windows_[rule.number].Change(state_, group_key, hash);
   const std::optional<Firing> firing = window.Add(*rule.rule, event, timestamp_us);
   if (!firing.has_value()) return;
   Fire(rule, {SplitKey(group_key, rule.key_fields()), group_key}, *firing, timestamp_us);

@@ -33,10 +33,10 @@ class Detector {
            std::vector<RuleCounts>& counts)
       : state_(state), windows_(windows), outputs_(outputs), counts_(counts) {}
 
-  // `group_key`: joined. `timestamp_us`: the highest Kafka timestamp so far; says when state was
-  // touched last.
-  void Evaluate(const PlannedRule& rule, std::string_view group_key, const PackedEvent& event,
-                std::int64_t timestamp_us);
+  // `group_key`: joined, and its TypedCache::Hash. `timestamp_us`: the highest Kafka timestamp so
+  // far; says when state was touched last.
+  void Evaluate(const PlannedRule& rule, std::string_view group_key, std::uint64_t hash,
+                const PackedEvent& event, std::int64_t timestamp_us);
 
  private:
   // A group key in the state and in the words of the rule.

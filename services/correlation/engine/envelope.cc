@@ -18,57 +18,45 @@ bool ParseNumber(std::string_view text, Number& number) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-// The headers that matter, each with its last value.
-struct KnownHeaders {
-  std::optional<std::string_view> id;
-  std::optional<std::string_view> source;
-  std::optional<std::string_view> type;
-  std::optional<std::string_view> time;
-  std::optional<std::string_view> sequence;
-  std::optional<std::string_view> traceparent;
-  std::optional<std::string_view> ce_traceparent;
-};
-
-// In one pass: the length leaves one or two names to compare with.
-KnownHeaders FindHeaders(const kafka::HeaderViews& headers) {
-  KnownHeaders known;
+// The headers that matter, each with its last value; in one pass, in which the length of a name
+// leaves one or two to compare with. Returns the time's text.
+std::string_view TakeHeaders(const kafka::HeaderViews& headers, Envelope& envelope) {
+  std::string_view time;
+  std::string_view ce_traceparent;
   const auto take = [](const kafka::HeaderViews::Entry& entry, std::string_view name,
-                       std::optional<std::string_view>& into) {
+                       std::string_view& into) {
     if (entry.first == name) into = entry.second;
   };
   for (const kafka::HeaderViews::Entry& entry : headers.entries()) {
     switch (entry.first.size()) {
       case 5:
-        take(entry, "ce_id", known.id);
+        take(entry, "ce_id", envelope.id);
         break;
       case 7:
-        take(entry, "ce_type", known.type);
-        take(entry, "ce_time", known.time);
+        take(entry, "ce_type", envelope.type);
+        take(entry, "ce_time", time);
         break;
       case 9:
-        take(entry, "ce_source", known.source);
+        take(entry, "ce_source", envelope.source);
         break;
       case 11:
-        take(entry, "ce_sequence", known.sequence);
-        take(entry, "traceparent", known.traceparent);
+        take(entry, "ce_sequence", envelope.sequence);
+        take(entry, "traceparent", envelope.traceparent);
         break;
       case 14:
-        take(entry, "ce_traceparent", known.ce_traceparent);
+        take(entry, "ce_traceparent", ce_traceparent);
         break;
       default:
         break;
     }
   }
-  return known;
+  if (envelope.traceparent.empty()) envelope.traceparent = ce_traceparent;
+  return time;
 }
 
-absl::Status Required(const std::optional<std::string_view>& value, std::string_view name,
-                      std::string_view& into) {
-  if (!value.has_value() || value->empty()) {
-    return InvalidArgument(Concat("header ", name, " is missing: not a CloudEvent"));
-  }
-  into = *value;
-  return absl::OkStatus();
+absl::Status CheckPresent(std::string_view value, std::string_view name) {
+  if (!value.empty()) return absl::OkStatus();
+  return InvalidArgument(Concat("header ", name, " is missing: not a CloudEvent"));
 }
 
 // The payload behind the commonest prefix: the first message of its schema.
@@ -98,30 +86,26 @@ absl::Status CheckTexts(const Envelope& envelope) {
 
 }  // namespace
 
-absl::StatusOr<Envelope> ReadEnvelope(const kafka::RecordView& record) {
-  const KnownHeaders headers = FindHeaders(record.headers);
-  Envelope envelope;
-  TOCSIN_RETURN_IF_ERROR(Required(headers.id, "ce_id", envelope.id));
-  TOCSIN_RETURN_IF_ERROR(Required(headers.source, "ce_source", envelope.source));
-  TOCSIN_RETURN_IF_ERROR(Required(headers.type, "ce_type", envelope.type));
-  std::string_view time;
-  TOCSIN_RETURN_IF_ERROR(Required(headers.time, "ce_time", time));
-  absl::StatusOr<WallTime> parsed = ParseTime(time);
+absl::Status ReadEnvelope(const kafka::RecordView& record, Envelope& envelope) {
+  envelope = Envelope();
+  const std::string_view time = TakeHeaders(record.headers, envelope);
+  TOCSIN_RETURN_IF_ERROR(CheckPresent(envelope.id, "ce_id"));
+  TOCSIN_RETURN_IF_ERROR(CheckPresent(envelope.source, "ce_source"));
+  TOCSIN_RETURN_IF_ERROR(CheckPresent(envelope.type, "ce_type"));
+  TOCSIN_RETURN_IF_ERROR(CheckPresent(time, "ce_time"));
+  const absl::StatusOr<WallTime> parsed = ParseTime(time);
   if (!parsed.ok()) return Annotate(parsed.status(), "header ce_time");
   envelope.time = *parsed;
-  envelope.sequence = headers.sequence.value_or("");
-  envelope.traceparent = headers.traceparent.value_or("");
-  if (envelope.traceparent.empty()) envelope.traceparent = headers.ce_traceparent.value_or("");
   TOCSIN_RETURN_IF_ERROR(CheckTexts(envelope));
   if (!record.value.has_value()) return InvalidArgument("the record has no value");
   if (const std::optional<std::string_view> plain = PlainPayload(*record.value)) {
     envelope.payload = *plain;
-    return envelope;
+    return absl::OkStatus();
   }
   absl::StatusOr<schema::Framed> framed = schema::DecodeFrame(*record.value);
   if (!framed.ok()) return Annotate(framed.status(), "value");
   envelope.payload = framed->payload;
-  return envelope;
+  return absl::OkStatus();
 }
 
 std::string EncodeOrigin(const Origin& origin) {

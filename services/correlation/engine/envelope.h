@@ -40,8 +40,8 @@ struct Envelope {
 };
 
 // INVALID_ARGUMENT names the header or the part of the value that is missing or wrong. The record
-// must outlive the answer.
-absl::StatusOr<Envelope> ReadEnvelope(const kafka::RecordView& record);
+// must outlive the envelope.
+absl::Status ReadEnvelope(const kafka::RecordView& record, Envelope& envelope);
 
 // Where an event lay before it was forwarded: "alerts.raw:3:1234".
 struct Origin {

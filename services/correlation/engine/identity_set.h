@@ -1,54 +1,82 @@
-// A set of 128-bit hashes, laid out for one look at memory per question.
+// A set of hashes that come in chunks and are forgotten by chunk, the oldest first; laid out for
+// one look at memory per question, and none for what is forgotten.
 //
 // Threads: one at a time.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "lib/base/hash.h"
 
 namespace tocsin::correlation {
 
-// Open addressing with linear probing; no place is ever left behind by a removal.
+// Open addressing with linear probing. A hash that is forgotten keeps its place until another needs
+// it or all are put in order.
+//
+// Of the 128 bits 96 are compared: that two of a million are equal by chance would take 10^17
+// millions.
 class IdentitySet {
  public:
-  // False: it was there.
-  bool Insert(Hash128 hash) {
-    if (4 * (size_ + 1) > 3 * places_.size()) Grow();
-    hash = Usable(hash);
-    std::size_t at = Home(hash);
-    while (!IsFree(places_[at])) {
-      if (places_[at] == hash) return false;
-      at = Next(at);
+  // Chunks have numbers, from 1 on; they never go down.
+  bool Insert(const Hash128& hash, std::uint32_t chunk) {
+    if (4 * (taken_ + 1) > 3 * places_.size()) MakeRoom();
+    const auto high = static_cast<std::uint32_t>(hash.high);
+    std::optional<std::size_t> over;
+    std::size_t at = Home(hash.low);
+    for (; places_[at].chunk != 0; at = Next(at)) {
+      Place& place = places_[at];
+      const bool forgotten = place.chunk < first_chunk_;
+      if (place.low == hash.low && place.high == high) {
+        if (!forgotten) return false;
+        place.chunk = chunk;
+        ++size_;
+        return true;
+      }
+      if (forgotten && !over.has_value()) over = at;
     }
-    places_[at] = hash;
+    if (!over.has_value()) ++taken_;
+    places_[over.value_or(at)] = {hash.low, high, chunk};
     ++size_;
     return true;
   }
-  void Remove(Hash128 hash);
+  // Chunks with numbers below `chunk` are no more; they had `hashes` in all that were not forgotten
+  // before.
+  void ForgetBefore(std::uint32_t chunk, std::size_t hashes) {
+    first_chunk_ = chunk;
+    size_ -= hashes;
+  }
   void Clear();
   std::size_t size() const { return size_; }
 
   // Insert will look here soon.
   void Prefetch(const Hash128& hash) const {
-    if (!places_.empty()) __builtin_prefetch(&places_[Home(Usable(hash))], 1);
+    if (!places_.empty()) __builtin_prefetch(&places_[Home(hash.low)], 1);
   }
 
  private:
-  static bool IsFree(const Hash128& place) { return place.low == 0 && place.high == 0; }
-  // A hash of nothing but zeros would look like a free place.
-  static Hash128 Usable(Hash128 hash) {
-    if (IsFree(hash)) hash.high = 1;
-    return hash;
-  }
-  // The number of places is a power of two.
-  std::size_t Home(const Hash128& hash) const { return hash.low & (places_.size() - 1); }
-  std::size_t Next(std::size_t at) const { return (at + 1) & (places_.size() - 1); }
-  void Grow();
+  struct Place {
+    std::uint64_t low = 0;
+    std::uint32_t high = 0;
+    // 0: free.
+    std::uint32_t chunk = 0;
+  };
 
-  std::vector<Hash128> places_;
+  // The number of places is a power of two.
+  std::size_t Home(std::uint64_t low) const { return low & (places_.size() - 1); }
+  std::size_t Next(std::size_t at) const { return (at + 1) & (places_.size() - 1); }
+  // Into the first free place from its home on.
+  void Put(const Place& place);
+  void MakeRoom();
+
+  std::vector<Place> places_;
+  std::uint32_t first_chunk_ = 1;
+  // Not forgotten.
   std::size_t size_ = 0;
+  // Not free.
+  std::size_t taken_ = 0;
 };
 
 }  // namespace tocsin::correlation

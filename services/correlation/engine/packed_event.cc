@@ -10,10 +10,6 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 
-static_assert(std::endian::native == std::endian::little);
-
-constexpr std::size_t kHeaderBytes = 16;
-
 // The wire form by hand: this is written for every event that takes part in a rule. The test
 // compares it with Protobuf's own.
 constexpr char kReferenceTag = 0x0a;
@@ -86,17 +82,6 @@ void AppendFixed32(std::uint32_t number, std::string& out) {
 void AppendFixed64(std::int64_t number, std::string& out) {
   out.append(reinterpret_cast<const char*>(&number), sizeof(number));
 }
-std::uint32_t LoadFixed32(const char* at) {
-  std::uint32_t number = 0;
-  std::memcpy(&number, at, sizeof(number));
-  return number;
-}
-std::int64_t LoadFixed64(const char* at) {
-  std::int64_t number = 0;
-  std::memcpy(&number, at, sizeof(number));
-  return number;
-}
-void StoreFixed64(std::int64_t number, char* at) { std::memcpy(at, &number, sizeof(number)); }
 
 void AppendPacked(const Envelope& envelope, std::string_view topic, std::int32_t partition,
                   std::int64_t offset, std::string_view value, std::string& out) {
@@ -108,7 +93,7 @@ void AppendPacked(const Envelope& envelope, std::string_view topic, std::int32_t
   const std::size_t event_bytes =
       1 + VarintBytes(reference_bytes) + reference_bytes + TextBytes(envelope.traceparent);
   const std::size_t begin = out.size();
-  out.resize(begin + kHeaderBytes + value.size() + event_bytes);
+  out.resize(begin + kPackedHeaderBytes + value.size() + event_bytes);
   Writer writer(out.data() + begin);
   writer.Fixed64(envelope.time.time_since_epoch().count());
   writer.Fixed32(static_cast<std::uint32_t>(value.size()));
@@ -136,23 +121,9 @@ void AppendPacked(const v1::StoredEvent& event, std::string& out) {
   out.append(bytes);
 }
 
-std::optional<PackedEvent> TakePacked(std::string_view& bytes) {
-  if (bytes.size() < kHeaderBytes) return std::nullopt;
-  const std::size_t value_bytes = LoadFixed32(bytes.data() + 8);
-  const std::size_t event_bytes = LoadFixed32(bytes.data() + 12);
-  const std::size_t size = kHeaderBytes + value_bytes + event_bytes;
-  if (bytes.size() < size) return std::nullopt;
-  PackedEvent event;
-  event.time_us = LoadFixed64(bytes.data());
-  event.value = bytes.substr(kHeaderBytes, value_bytes);
-  event.bytes = bytes.substr(0, size);
-  bytes.remove_prefix(size);
-  return event;
-}
-
 v1::StoredEvent Unpack(const PackedEvent& packed) {
   v1::StoredEvent event;
-  const std::string_view wire = packed.bytes.substr(kHeaderBytes + packed.value.size());
+  const std::string_view wire = packed.bytes.substr(kPackedHeaderBytes + packed.value.size());
   event.ParseFromArray(wire.data(), static_cast<int>(wire.size()));
   *event.mutable_reference()->mutable_time() = TimeUtil::MicrosecondsToTimestamp(packed.time_us);
   event.set_value(std::string(packed.value));

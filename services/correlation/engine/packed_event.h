@@ -10,7 +10,10 @@
 // All functions are pure.
 #pragma once
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,15 +38,41 @@ void AppendPacked(const Envelope& envelope, std::string_view topic, std::int32_t
 // The same from a message: what format 1 kept.
 void AppendPacked(const v1::StoredEvent& event, std::string& out);
 
-// Takes the first event off `bytes`. nullopt: they are at their end, or no packed events.
-std::optional<PackedEvent> TakePacked(std::string_view& bytes);
 v1::StoredEvent Unpack(const PackedEvent& packed);
 
 // Little-endian numbers in strings, for state values.
 void AppendFixed32(std::uint32_t number, std::string& out);
 void AppendFixed64(std::int64_t number, std::string& out);
-std::uint32_t LoadFixed32(const char* at);
-std::int64_t LoadFixed64(const char* at);
-void StoreFixed64(std::int64_t number, char* at);
+static_assert(std::endian::native == std::endian::little);
+inline std::uint32_t LoadFixed32(const char* at) {
+  std::uint32_t number = 0;
+  std::memcpy(&number, at, sizeof(number));
+  return number;
+}
+inline std::int64_t LoadFixed64(const char* at) {
+  std::int64_t number = 0;
+  std::memcpy(&number, at, sizeof(number));
+  return number;
+}
+inline void StoreFixed64(std::int64_t number, char* at) {
+  std::memcpy(at, &number, sizeof(number));
+}
+
+inline constexpr std::size_t kPackedHeaderBytes = 16;
+
+// Takes the first event off `bytes`. nullopt: they are at their end, or no packed events.
+inline std::optional<PackedEvent> TakePacked(std::string_view& bytes) {
+  if (bytes.size() < kPackedHeaderBytes) return std::nullopt;
+  const std::size_t value_bytes = LoadFixed32(bytes.data() + 8);
+  const std::size_t event_bytes = LoadFixed32(bytes.data() + 12);
+  const std::size_t size = kPackedHeaderBytes + value_bytes + event_bytes;
+  if (bytes.size() < size) return std::nullopt;
+  PackedEvent event;
+  event.time_us = LoadFixed64(bytes.data());
+  event.value = {bytes.data() + kPackedHeaderBytes, value_bytes};
+  event.bytes = {bytes.data(), size};
+  bytes.remove_prefix(size);
+  return event;
+}
 
 }  // namespace tocsin::correlation

@@ -1,5 +1,8 @@
 #include "services/correlation/engine/state_view.h"
 
+#include <iterator>
+#include <utility>
+
 namespace tocsin::correlation {
 
 namespace {
@@ -45,12 +48,15 @@ void Overlay::Range(std::string_view begin, std::string_view end, const StateVis
   RangeOver(changes_, base_, begin, end, visit);
 }
 
-void Overlay::Put(std::string_view key, std::string_view value) {
-  changes_.insert_or_assign(std::string(key), std::string(value));
-}
+void Overlay::Put(std::string_view key, std::string_view value) { Assign(key, std::string(value)); }
 
-void Overlay::Delete(std::string_view key) {
-  changes_.insert_or_assign(std::string(key), std::nullopt);
+void Overlay::PutValue(std::string_view key, std::string value) { Assign(key, std::move(value)); }
+
+void Overlay::Delete(std::string_view key) { Assign(key, std::nullopt); }
+
+void Overlay::Assign(std::string_view key, std::optional<std::string> value) {
+  const auto hint = last_ == changes_.end() ? last_ : std::next(last_);
+  last_ = changes_.insert_or_assign(hint, std::string(key), std::move(value));
 }
 
 std::optional<std::string> InFlight::Get(std::string_view key) const {

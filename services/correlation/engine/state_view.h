@@ -37,6 +37,8 @@ class StateReader {
 class StateView : public StateReader {
  public:
   virtual void Put(std::string_view key, std::string_view value) = 0;
+  // The same without a copy of the value.
+  virtual void PutValue(std::string_view key, std::string value) = 0;
   virtual void Delete(std::string_view key) = 0;
 };
 
@@ -46,24 +48,38 @@ using StateChanges = absl::btree_map<std::string, std::optional<std::string>, st
 // Changes over a base that they do not touch. The base must outlive it.
 class Overlay final : public StateView {
  public:
-  explicit Overlay(const StateReader& base) : base_(base) {}
+  explicit Overlay(const StateReader& base) : base_(base), last_(changes_.end()) {}
+  Overlay(const Overlay&) = delete;
+  Overlay& operator=(const Overlay&) = delete;
 
   std::optional<std::string> Get(std::string_view key) const override;
   void Range(std::string_view begin, std::string_view end,
              const StateVisitor& visit) const override;
   absl::Status status() const override { return base_.status(); }
   void Put(std::string_view key, std::string_view value) override;
+  void PutValue(std::string_view key, std::string value) override;
   void Delete(std::string_view key) override;
 
   const StateChanges& changes() const { return changes_; }
   bool empty() const { return changes_.empty(); }
-  void Clear() { changes_.clear(); }
+  void Clear() {
+    changes_.clear();
+    last_ = changes_.end();
+  }
   // The changes, which are gone from here.
-  StateChanges Release() { return std::exchange(changes_, {}); }
+  StateChanges Release() {
+    StateChanges released = std::move(changes_);
+    Clear();
+    return released;
+  }
 
  private:
+  void Assign(std::string_view key, std::optional<std::string> value);
+
   const StateReader& base_;
   StateChanges changes_;
+  // What was written last: most is written in the order of the keys.
+  StateChanges::iterator last_;
 };
 
 // The changes of a transaction under way, over a base that does not have them yet. What is computed

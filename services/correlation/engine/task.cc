@@ -1,7 +1,6 @@
 #include "services/correlation/engine/task.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "google/protobuf/descriptor.h"
@@ -16,13 +15,7 @@
 #include "tocsin/correlation/v1/repartition.pb.h"
 
 namespace tocsin::correlation {
-namespace {
-
-// So many records are looked into ahead of being worked on, so that the memory that they will ask
-// for is under way.
-constexpr std::size_t kLookAhead = 16;
-
-}  // namespace
+namespace {}  // namespace
 
 // One call of Run.
 class Task::Batch {
@@ -69,6 +62,7 @@ class Task::Batch {
     watermarks_.Store(task_.partition_, outputs_);
     deduplicator_.Expire(input_.records.size());
     windows_.Store();
+    task_.worked_ = task_.worked_ || !input_.records.empty() || buffer_.released() > 0;
     if (input_.flush) Flush();
     for (const auto& [topic, next] : input_.next_offsets) {
       const std::string key = OffsetKey(topic);
@@ -94,8 +88,7 @@ class Task::Batch {
       windows.Flush(state_);
       windows.Shrink(task_.options_.cache_bytes / task_.window_caches_.size());
     }
-    const bool worked = !input_.records.empty() || buffer_.released() > 0;
-    if (worked) {
+    if (std::exchange(task_.worked_, false)) {
       task_.garbage_.Sweep(plan_, deduplicator_.highest_timestamp_us(), buffer_,
                            task_.window_caches_, state_);
     }
@@ -118,23 +111,57 @@ class Task::Batch {
 
   // --- records ---
 
-  // An event that was looked into ahead of its turn.
+  // Does an event take part in a rule?
+  struct Part {
+    enum class Kind { kFiltered, kWhereError, kMissingKey, kTakesPart };
+    Kind kind = Kind::kFiltered;
+    // Joined, and its hash.
+    std::string group_key;
+    std::uint64_t hash = 0;
+    // Where the window of that key most likely is.
+    const TypedCache<Window>::Entry* window = nullptr;
+  };
+
+  // An event that was looked into ahead of its turn: what of it does not depend on those before it.
   struct Decoded {
     // nullptr: the stream's own.
     const Repartition* repartition = nullptr;
     bool known_topic = false;
-    absl::StatusOr<Envelope> envelope;
+    bool mark = false;
+    // What is wrong with it.
+    absl::Status read;
+    Envelope envelope;
     Hash128 identity;
+    // The first of its messages, one for each of the plan's.
+    schema::ProjectedMessage* messages = nullptr;
+    // By the rule's number; of the rules that read its topic.
+    std::vector<Part> parts;
   };
 
-  // True when the stream's own partition has spoken.
+  // True when the stream's own partition has spoken. Records are looked into some ahead of being
+  // worked on, and their bytes asked for before that, so that memory is under way when it is
+  // needed.
   bool TakeRecords() {
     bool stream_spoke = false;
-    std::array<Decoded, kLookAhead> decoded;
     const auto& records = input_.records;
+    std::vector<Decoded> decoded(std::min(kLookAhead, records.size()));
+    for (Decoded& each : decoded) each.parts.resize(plan_.rule_count());
     for (std::size_t begin = 0; begin < records.size(); begin += kLookAhead) {
       const std::size_t count = std::min(kLookAhead, records.size() - begin);
-      for (std::size_t i = 0; i < count; ++i) Decode(*records[begin + i], decoded[i]);
+      for (std::size_t i = begin + kLookAhead; i < std::min(begin + 2 * kLookAhead, records.size());
+           ++i) {
+        PrefetchBytes(*records[i]);
+      }
+      for (std::size_t i = 0; i < count; ++i) {
+        decoded[i].messages = task_.messages_.data() + i * plan_.messages().size();
+        Decode(*records[begin + i], decoded[i]);
+      }
+      for (std::size_t i = 0; i < count; ++i) ExpectWindows(decoded[i]);
+      for (std::size_t i = 0; i < count; ++i) {
+        for (const Part& part : decoded[i].parts) {
+          if (part.window != nullptr) part.window->value.Prefetch();
+        }
+      }
       for (std::size_t i = 0; i < count; ++i) {
         const kafka::RecordView& record = *records[begin + i];
         deduplicator_.ObserveTimestamp(record.timestamp);
@@ -151,29 +178,102 @@ class Task::Batch {
     return stream_spoke;
   }
 
+  static void PrefetchBytes(const kafka::RecordView& record) {
+    const auto headers = record.headers.entries();
+    const auto* const begin = reinterpret_cast<const char*>(headers.data());
+    for (std::size_t at = 0; at < headers.size_bytes(); at += 64) __builtin_prefetch(begin + at);
+    if (record.value.has_value()) __builtin_prefetch(record.value->data());
+  }
+
   void Decode(const kafka::RecordView& record, Decoded& decoded) {
     const bool own = record.topic == plan_.stream().topic;
     decoded.repartition = own ? nullptr : plan_.FindRepartition(record.topic);
     decoded.known_topic = own || decoded.repartition != nullptr;
-    if (!decoded.known_topic) return;
-    decoded.envelope = ReadEnvelope(record);
-    if (!own || !decoded.envelope.ok()) return;
-    decoded.identity = deduplicator_.Identify(decoded.envelope->source, decoded.envelope->id);
+    decoded.mark = !own && record.headers.Find(kKindHeader) == kKindMark;
+    for (Part& part : decoded.parts) part.window = nullptr;
+    if (!decoded.known_topic || decoded.mark) return;
+    decoded.read = ReadEvent(record, decoded);
+    if (decoded.read.ok() && own) {
+      decoded.read = CheckAdmissible(record.key.has_value(), decoded.envelope.time);
+    }
+    if (!decoded.read.ok()) return;
+    if (!own) {
+      for (const PlannedRule& rule : decoded.repartition->rules) Examine(rule, decoded);
+      return;
+    }
+    decoded.identity = deduplicator_.Identify(decoded.envelope.source, decoded.envelope.id);
     deduplicator_.Prefetch(decoded.identity);
+    for (const PlannedRule& rule : plan_.local()) Examine(rule, decoded);
+    for (const Repartition& repartition : plan_.repartitions()) {
+      for (const PlannedRule& rule : repartition.rules) Examine(rule, decoded);
+    }
+  }
+
+  // Reads the envelope and the fields.
+  absl::Status ReadEvent(const kafka::RecordView& record, Decoded& decoded) {
+    TOCSIN_RETURN_IF_ERROR(ReadEnvelope(record, decoded.envelope));
+    const std::string& expected = plan_.stream().message_type;
+    if (!expected.empty() && decoded.envelope.type != expected) {
+      return InvalidArgument(Concat("ce_type is ", decoded.envelope.type, ", but the stream ",
+                                    plan_.stream().topic, " carries ", expected));
+    }
+    for (std::size_t i = 0; i < plan_.messages().size(); ++i) {
+      if (!decoded.messages[i].Read(decoded.envelope.payload)) {
+        return InvalidArgument(Concat("the value is not a message of type ",
+                                      decoded.messages[i].projection().descriptor()->full_name()));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  static schema::FieldView FieldsOf(const PlannedRule& rule, const Decoded& decoded) {
+    return {decoded.messages[rule.message], rule.slots.data()};
+  }
+
+  void Examine(const PlannedRule& rule, Decoded& decoded) {
+    const schema::FieldView fields = FieldsOf(rule, decoded);
+    Part& part = decoded.parts[rule.number];
+    absl::Status error;
+    if (!rule.rule->Matches(fields, &error)) {
+      part.kind = error.ok() ? Part::Kind::kFiltered : Part::Kind::kWhereError;
+      return;
+    }
+    if (!rule.rule->JoinedGroupKey(fields, part.group_key)) {
+      part.kind = Part::Kind::kMissingKey;
+      return;
+    }
+    part.kind = Part::Kind::kTakesPart;
+    part.hash = TypedCache<Window>::Hash(part.group_key);
+    if (!AtOnce(rule)) return;
+    task_.window_caches_[rule.number].ExpectSoon(part.hash);
+  }
+
+  // Does the rule ask for a window of its cache as soon as an event comes?
+  static bool AtOnce(const PlannedRule& rule) {
+    return !rule.event_time() && rule.rule->window() == nullptr;
+  }
+
+  void ExpectWindows(Decoded& decoded) {
+    if (!decoded.known_topic || decoded.mark || !decoded.read.ok()) return;
+    const std::vector<PlannedRule>& rules =
+        decoded.repartition != nullptr ? decoded.repartition->rules : plan_.local();
+    for (const PlannedRule& rule : rules) {
+      Part& part = decoded.parts[rule.number];
+      if (part.kind != Part::Kind::kTakesPart || !AtOnce(rule)) continue;
+      part.window = task_.window_caches_[rule.number].Expect(part.hash);
+    }
   }
 
   // --- the stream itself ---
 
   void OnStreamRecord(const kafka::RecordView& record, const Decoded& decoded) {
     ++result_.counts.in;
-    absl::Status read = ReadEvent(decoded.envelope);
-    if (read.ok()) read = CheckAdmissible(record.key.has_value(), decoded.envelope->time);
-    if (!read.ok()) {
+    if (!decoded.read.ok()) {
       ++result_.counts.invalid;
-      outputs_.WriteDeadLetter(record, read, input_.now);
+      outputs_.WriteDeadLetter(record, decoded.read, input_.now);
       return;
     }
-    const Envelope& envelope = *decoded.envelope;
+    const Envelope& envelope = decoded.envelope;
     if (!deduplicator_.Admit(decoded.identity, envelope.source, envelope.id, record.timestamp)) {
       ++result_.counts.duplicate;
       return;
@@ -186,13 +286,13 @@ class Task::Batch {
     const Origin origin{record.topic, record.partition, record.offset};
     late_.clear();
     for (const PlannedRule& rule : plan_.local()) {
-      if (!Admit(rule)) continue;
+      if (!Admit(rule, decoded)) continue;
       std::optional<WallTime> watermark;
       if (rule.event_time()) {
         watermark = before.OwnWatermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
                                         rule.closes_in_silence());
       }
-      const std::optional<Taken> taken = Take(rule, record, envelope, origin, watermark);
+      const std::optional<Taken> taken = Take(rule, record, decoded, origin, watermark);
       if (!taken.has_value()) {
         ++counts(rule).missing_key;
         continue;
@@ -201,7 +301,7 @@ class Task::Batch {
       if (taken->verdict == Verdict::kLate) late_.push_back({rule.rule->id(), taken->watermark});
     }
     for (const Repartition& repartition : plan_.repartitions()) {
-      Forward(repartition, record, envelope, origin, before);
+      Forward(repartition, record, decoded, origin, before);
     }
     KeepLate(record, envelope, origin);
     if (plan_.stream().processed) outputs_.WriteProcessed(record, envelope, origin);
@@ -209,15 +309,17 @@ class Task::Batch {
 
   // To the rules that read this topic, unless it is late for all of them.
   void Forward(const Repartition& repartition, const kafka::RecordView& record,
-               const Envelope& envelope, const Origin& origin, const PartitionTime& before) {
+               const Decoded& decoded, const Origin& origin, const PartitionTime& before) {
+    const Envelope& envelope = decoded.envelope;
     bool wanted = false;
+    const std::string* forward_key = nullptr;
     std::string late_for;
     for (const PlannedRule& rule : repartition.rules) {
-      if (!Admit(rule)) continue;
+      if (!Admit(rule, decoded)) continue;
       // The rules of one topic have one group key.
-      forward_key_ = group_key_;
+      forward_key = &decoded.parts[rule.number].group_key;
       const CompiledWindow* window = rule.rule->window();
-      if (window == nullptr && !rule.rule->JoinedValue(FieldsOf(rule), value_)) {
+      if (window == nullptr && !rule.rule->JoinedValue(FieldsOf(rule, decoded), value_)) {
         ++counts(rule).missing_key;
         continue;
       }
@@ -239,7 +341,7 @@ class Task::Batch {
     }
     if (!wanted) return;
     ++result_.counts.forwarded;
-    outputs_.WriteForward(repartition, forward_key_, record, envelope, origin,
+    outputs_.WriteForward(repartition, *forward_key, record, envelope, origin,
                           before.ToMark(task_.partition_), late_for);
   }
 
@@ -263,55 +365,36 @@ class Task::Batch {
     late_.clear();
   }
 
-  // Reads the event's fields into task_.messages_.
-  absl::Status ReadEvent(const absl::StatusOr<Envelope>& envelope) {
-    if (!envelope.ok()) return envelope.status();
-    const std::string& expected = plan_.stream().message_type;
-    if (!expected.empty() && envelope->type != expected) {
-      return InvalidArgument(Concat("ce_type is ", envelope->type, ", but the stream ",
-                                    plan_.stream().topic, " carries ", expected));
+  // Does the event take part in the rule? Counts why not.
+  bool Admit(const PlannedRule& rule, const Decoded& decoded) {
+    switch (decoded.parts[rule.number].kind) {
+      case Part::Kind::kTakesPart:
+        return true;
+      case Part::Kind::kMissingKey:
+        ++counts(rule).missing_key;
+        return false;
+      case Part::Kind::kWhereError:
+        ++counts(rule).where_errors;
+        [[fallthrough]];
+      case Part::Kind::kFiltered:
+        ++counts(rule).filtered;
+        return false;
     }
-    for (schema::ProjectedMessage& message : task_.messages_) {
-      if (!message.Read(envelope->payload)) {
-        return InvalidArgument(Concat("the value is not a message of type ",
-                                      message.projection().descriptor()->full_name()));
-      }
-    }
-    return absl::OkStatus();
-  }
-
-  schema::FieldView FieldsOf(const PlannedRule& rule) {
-    return {task_.messages_[rule.message], rule.slots.data()};
-  }
-
-  // Does the event take part in the rule? Then group_key_ is its key. Counts why not.
-  bool Admit(const PlannedRule& rule) {
-    const schema::FieldView fields = FieldsOf(rule);
-    absl::Status error;
-    if (!rule.rule->Matches(fields, &error)) {
-      if (!error.ok()) ++counts(rule).where_errors;
-      ++counts(rule).filtered;
-      return false;
-    }
-    if (!rule.rule->JoinedGroupKey(fields, group_key_)) {
-      ++counts(rule).missing_key;
-      return false;
-    }
-    return true;
+    return false;
   }
 
   // --- repartition topics ---
 
   void OnRepartitionRecord(const Repartition& repartition, const kafka::RecordView& record,
                            const Decoded& decoded) {
-    if (record.headers.Find(kKindHeader) == kKindMark) {
+    if (decoded.mark) {
       if (!watermarks_.TakeMark(repartition, record)) {
         ++result_.counts.refused;
         outputs_.WriteDeadLetter(record, InvalidArgument("not a watermark mark"), input_.now);
       }
       return;
     }
-    absl::Status read = ReadEvent(decoded.envelope);
+    absl::Status read = decoded.read;
     const std::optional<Origin> origin =
         DecodeOrigin(record.headers.Find(kOriginHeader).value_or(""));
     v1::WatermarkMark before;
@@ -331,15 +414,14 @@ class Task::Batch {
     const PartitionTime upstream = PartitionTime::FromMark(before);
     for (const PlannedRule& rule : repartition.rules) {
       // Why an event does not take part was counted where it came in.
-      const schema::FieldView fields = FieldsOf(rule);
-      if (!rule.rule->Matches(fields) || !rule.rule->JoinedGroupKey(fields, group_key_)) continue;
+      if (decoded.parts[rule.number].kind != Part::Kind::kTakesPart) continue;
       if (IsNamed(rule.rule->id(), late_for)) continue;
       std::optional<WallTime> watermark;
       if (rule.event_time()) {
         watermark = upstream.Watermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
                                        rule.closes_in_silence());
       }
-      const std::optional<Taken> taken = Take(rule, record, *decoded.envelope, *origin, watermark);
+      const std::optional<Taken> taken = Take(rule, record, decoded, *origin, watermark);
       if (!taken.has_value()) continue;
       const CompiledWindow* window = rule.rule->window();
       if (window != nullptr && !rule.event_time() && window->type != WindowType::kSliding) {
@@ -351,7 +433,7 @@ class Task::Batch {
       }
       if (taken->verdict == Verdict::kLate) late_.push_back({rule.rule->id(), taken->watermark});
     }
-    KeepLate(record, *decoded.envelope, *origin);
+    KeepLate(record, decoded.envelope, *origin);
   }
 
   static bool IsNamed(std::string_view rule_id, std::string_view comma_separated) {
@@ -367,22 +449,24 @@ class Task::Batch {
 
   using Taken = WindowOperator::Outcome;
 
-  // The event takes part, with group_key_: hold it, or evaluate the rule at once. `watermark`: what
+  // The event takes part: hold it, or evaluate the rule at once. `watermark`: what
   // the event's own partition had promised to this rule before it. nullopt: it has no value.
   std::optional<Taken> Take(const PlannedRule& rule, const kafka::RecordView& record,
-                            const Envelope& envelope, const Origin& origin,
+                            const Decoded& decoded, const Origin& origin,
                             std::optional<WallTime> watermark) {
+    const Envelope& envelope = decoded.envelope;
+    const Part& part = decoded.parts[rule.number];
     if (const CompiledWindow* window = rule.rule->window()) {
-      return windows_.Take(rule, SplitKey(group_key_, rule.key_fields()),
-                           window->Values(FieldsOf(rule).message()), record, envelope, origin,
-                           watermark, deduplicator_.highest_timestamp_us());
+      return windows_.Take(rule, SplitKey(part.group_key, rule.key_fields()),
+                           window->Values(FieldsOf(rule, decoded).message()), record, envelope,
+                           origin, watermark, deduplicator_.highest_timestamp_us());
     }
-    if (!rule.rule->JoinedValue(FieldsOf(rule), value_)) return std::nullopt;
+    if (!rule.rule->JoinedValue(FieldsOf(rule, decoded), value_)) return std::nullopt;
     if (!rule.event_time()) {
       packed_.clear();
       AppendPacked(envelope, origin.topic, origin.partition, origin.offset, value_, packed_);
       std::string_view rest = packed_;
-      Evaluate(rule, group_key_, *TakePacked(rest));
+      Evaluate(rule, part.group_key, part.hash, *TakePacked(rest));
       return Taken();
     }
     if (Judge(*rule.rule, envelope.time, watermark) == Verdict::kLate ||
@@ -390,7 +474,7 @@ class Task::Batch {
       return Taken{Verdict::kLate,
                    watermark.value_or(FromMicros(buffer_.WatermarkUs(rule).value_or(0)))};
     }
-    buffer_.Hold(rule, envelope, origin, group_key_, value_);
+    buffer_.Hold(rule, envelope, origin, part.group_key, value_);
     return Taken();
   }
 
@@ -404,7 +488,7 @@ class Task::Batch {
     const bool complete =
         buffer_.Release(rule, [&](std::string_view group_key, const PackedEvent& event) {
           outputs_.NextCause(topic);
-          Evaluate(rule, group_key, event);
+          Evaluate(rule, group_key, TypedCache<Window>::Hash(group_key), event);
         });
     if (!complete) result_.more = true;
   }
@@ -421,8 +505,9 @@ class Task::Batch {
     }
   }
 
-  void Evaluate(const PlannedRule& rule, std::string_view group_key, const PackedEvent& event) {
-    detector_.Evaluate(rule, group_key, event, deduplicator_.highest_timestamp_us());
+  void Evaluate(const PlannedRule& rule, std::string_view group_key, std::uint64_t hash,
+                const PackedEvent& event) {
+    detector_.Evaluate(rule, group_key, hash, event, deduplicator_.highest_timestamp_us());
   }
 
   Task& task_;
@@ -443,8 +528,6 @@ class Task::Batch {
   WindowOperator windows_;
 
   // Of the event at hand; used again for the next.
-  std::string group_key_;
-  std::string forward_key_;
   std::string value_;
   std::string packed_;
   std::vector<LateFor> late_;
@@ -464,8 +547,10 @@ void Task::SetPlan(std::shared_ptr<const RulePlan> plan) {
   // Messages go before the plan whose factory made them.
   messages_.clear();
   plan_ = std::move(plan);
-  for (const RulePlan::MessageType& message : plan_->messages()) {
-    messages_.emplace_back(message.projection, *message.prototype);
+  for (std::size_t i = 0; i < kLookAhead; ++i) {
+    for (const RulePlan::MessageType& message : plan_->messages()) {
+      messages_.emplace_back(message.projection, *message.prototype);
+    }
   }
   window_caches_.clear();
   std::vector<const PlannedRule*> rules(plan_->rule_count());

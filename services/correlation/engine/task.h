@@ -30,6 +30,7 @@
 // Threads: one at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -116,8 +117,12 @@ class Task {
   const std::int32_t partition_;
   const TaskOptions options_;
   std::shared_ptr<const RulePlan> plan_;
-  // Reused for every event; one for each of the plan's messages.
+  // So many records are looked into ahead of being worked on.
+  static constexpr std::size_t kLookAhead = 16;
+  // Reused; for each event that is looked into one for each of the plan's messages.
   std::vector<schema::ProjectedMessage> messages_;
+  // Something was done since the last flush.
+  bool worked_ = false;
   Deduplicator deduplicator_;
   ReorderBuffer buffer_;
   WindowCaches window_caches_;

@@ -124,10 +124,6 @@ std::optional<Firing> Window::Add(const CompiledRule& rule, const PackedEvent& e
                                   std::int64_t touched_us) {
   const std::int64_t timespan = rule.timespan().count();
   const std::int64_t now = event.time_us;
-  // The three places that will be looked at; most windows were not touched for long.
-  __builtin_prefetch(bytes_.data() + begin_);
-  __builtin_prefetch(bytes_.data() + recent_);
-  __builtin_prefetch(bytes_.data() + bytes_.size(), 1);
   Append(event);
   touched_us_ = touched_us;
 
@@ -136,7 +132,7 @@ std::optional<Firing> Window::Add(const CompiledRule& rule, const PackedEvent& e
   std::int64_t slack = 0;
   if (rule.order() == RuleOrder::kArrival) {
     newest = highest_us_;
-    slack = std::chrono::duration_cast<std::chrono::microseconds>(kArrivalSlack).count();
+    slack = ArrivalSlack(rule.timespan()).count();
   }
   Forget(newest - timespan - slack);
   if (std::cmp_greater(count_, kMinWindowCapacity)) Limit(rule);
@@ -189,7 +185,7 @@ void Window::Save(StateView& state, std::string_view key, bool stored) {
   AppendFixed32(stored_end_ - stored_begin_, value);
   AppendFixed32(pieces_.empty() ? 0 : pieces_.front().gone, value);
   value.append(events);
-  state.Put(key, value);
+  state.PutValue(key, std::move(value));
 }
 
 void Window::Compact() {

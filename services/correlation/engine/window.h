@@ -29,8 +29,10 @@ inline constexpr std::int64_t kMinWindowCapacity = 1'000;
 // Conditions with larger numbers are refused (CheckSupported).
 inline constexpr std::int64_t kMaxConditionNumber = 100'000;
 // order: arrival only. How far behind the newest event of its key an event may come and still find
-// the window that it belongs to.
-inline constexpr std::chrono::hours kArrivalSlack{1};
+// its whole window: as far as the window is long, so that a key holds two windows at the most.
+constexpr std::chrono::microseconds ArrivalSlack(std::chrono::microseconds window) {
+  return window;
+}
 
 // INVALID_ARGUMENT: the engine cannot honour this rule.
 absl::Status CheckSupported(const CompiledRule& rule);
@@ -74,6 +76,12 @@ class Window {
   // Writes what has changed since Load or the last Save; `stored` says whether the state has a
   // value under `key`.
   void Save(StateView& state, std::string_view key, bool stored);
+  // It will be added to soon.
+  void Prefetch() const {
+    __builtin_prefetch(bytes_.data() + begin_);
+    __builtin_prefetch(bytes_.data() + recent_);
+    __builtin_prefetch(bytes_.data() + bytes_.size(), 1);
+  }
   std::size_t memory() const { return bytes_.capacity() + pieces_.capacity() * sizeof(Piece); }
 
  private:

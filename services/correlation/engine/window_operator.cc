@@ -280,7 +280,7 @@ void WindowOperator::ApplyToSliding(const PlannedRule& rule, const v1::HeldSampl
   // order: arrival. How far behind the newest an event may come, beside the window's own length.
   std::int64_t slack = 0;
   if (!rule.event_time()) {
-    slack = std::chrono::duration_cast<std::chrono::microseconds>(kArrivalSlack).count();
+    slack = ArrivalSlack(rule.rule->window()->size).count();
   }
   if (KeyWindows* known =
           store_.Find(rule, JoinKey({held.group_key().begin(), held.group_key().end()}))) {
@@ -438,7 +438,7 @@ void WindowOperator::CloseSliding(const PlannedRule& rule, KeyWindows& key, std:
   const std::int64_t size = rule.rule->window()->size.count();
   std::int64_t slack = 0;
   if (!rule.event_time()) {
-    slack = std::chrono::duration_cast<std::chrono::microseconds>(kArrivalSlack).count();
+    slack = ArrivalSlack(rule.rule->window()->size).count();
   }
   const std::int64_t due = Newest(key) + size + slack;
   if (due > due_us) {

@@ -105,21 +105,32 @@ INSTANTIATE_TEST_SUITE_P(
              0},
         Case{"ArrivalLooksBackFromTheEventItself",
              Rule(2, kArrival),
-             {{30, ""}, {5, ""}, {7, ""}},
+             {{15, ""}, {5, ""}, {7, ""}},
              {"2: 2 3"},
              0},
-        // The event at 30 lies after t = 7 and is not in its window; what fires forgets all.
+        // The event at 18 lies after t = 7 and is not in its window; what fires forgets all.
         Case{"ArrivalDoesNotCountWhatLiesAhead",
              Rule(3, kArrival),
-             {{30, ""}, {5, ""}, {7, ""}, {31, ""}},
+             {{18, ""}, {5, ""}, {7, ""}, {19, ""}},
              {},
              4},
         // An event more than the slack behind finds nothing, and is not kept beyond the next one.
         Case{"ArrivalForgetsWhatIsFarBehind",
              Rule(2, kArrival),
-             {{0, ""}, {200, ""}, {1, ""}, {300, ""}},
+             {{0, ""}, {20, ""}, {1, ""}, {40, ""}},
              {},
-             1}),
+             1},
+        // As far behind as the window is long it finds all of it, and a minute further less.
+        Case{"ArrivalFindsAWholeWindowOneTimespanBehind",
+             Rule(3, kArrival),
+             {{1, ""}, {5, ""}, {20, ""}, {10, ""}},
+             {"3: 1 2 4"},
+             0},
+        Case{"ArrivalFindsLessFurtherBehind",
+             Rule(3, kArrival),
+             {{1, ""}, {5, ""}, {21, ""}, {10, ""}},
+             {},
+             3}),
     [](const auto& test) { return test.param.name; });
 
 TEST(WindowBoundTest, FloodOfOneValueKeepsTheCount) {
@@ -152,11 +163,11 @@ TEST(WindowPropertyTest, FiresAsTheDefinitionSays) {
       minute += static_cast<int>(random() % 4);
       // In arrival order some come late, few so late that they find nothing.
       int at = minute;
-      if (order == kArrival && random() % 4 == 0) at -= static_cast<int>(random() % 90);
+      if (order == kArrival && random() % 4 == 0) at -= static_cast<int>(random() % 25);
       const Step step{at, std::string(1, static_cast<char>('a' + random() % 3))};
       int newest = at;
       for (const auto& [other, id] : kept) newest = std::max(newest, other.minute);
-      const int oldest = (order == kArrival ? newest - 60 : at) - 10;
+      const int oldest = (order == kArrival ? newest - 10 : at) - 10;
       std::erase_if(kept, [&](const auto& old) { return old.first.minute <= oldest; });
       kept.emplace_back(step, number);
       std::vector<std::string> ids;
@@ -213,7 +224,7 @@ TEST(WindowStateTest, AnEventWritesLittle) {
   Window window;
   std::size_t written = 0;
   for (std::size_t number = 1; number <= 400; ++number) {
-    ASSERT_FALSE(Add(*rule, {static_cast<int>(number) / 8, ""}, number, window).has_value());
+    ASSERT_FALSE(Add(*rule, {static_cast<int>(number) / 32, ""}, number, window).has_value());
     Overlay overlay(state);
     window.Save(overlay, "k", number > 1);
     for (const auto& [key, value] : overlay.changes()) written += value.value_or("").size();
