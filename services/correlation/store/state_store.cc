@@ -3,6 +3,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
@@ -71,6 +72,10 @@ absl::StatusOr<std::unique_ptr<StateStore>> StateStore::Open(const StateStoreOpt
   rocks.info_log_level = rocksdb::WARN_LEVEL;
   rocks.compression = rocksdb::kLZ4Compression;
   rocks.avoid_flush_during_shutdown = options.lose_unwritten_on_close;
+  // One writer, whose batches are in the order of the keys: each key's place is looked for next to
+  // that of the one before it, of the same kind.
+  rocks.allow_concurrent_memtable_write = false;
+  rocks.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(1));
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(options.cache_bytes);
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
