@@ -224,6 +224,7 @@ void Worker::Compute(const kafka::ViewBatch& batch) {
       own.next_offsets[stream] = std::max(position, slot.next[stream]);
     }
     own.now = io_.clock->Now();
+    own.flush = own.records.empty();
     TaskResult result = slot.task->Run(own, *slot.overlay);
     if (const absl::Status read = slot.overlay->status(); !read.ok()) {
       // What was computed over a state that cannot be read is worthless.

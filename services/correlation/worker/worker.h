@@ -131,6 +131,9 @@ class Worker final : private kafka::RebalanceListener {
 
   bool DraftFull() const;
   bool CommitDue() const;
+  // What the tasks of the draft keep in memory goes to their overlays, once for all their runs.
+  // False: the clients are gone.
+  bool FlushTasks();
   // Hands the draft to the committer, which must be free.
   void StartTransaction();
   // Takes the outcome of the transaction under way, waiting at most so long for it, and does what

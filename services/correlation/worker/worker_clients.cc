@@ -100,7 +100,7 @@ void Worker::DropClients(const absl::Status& why) {
 
 void Worker::FollowRules() {
   std::shared_ptr<const RuleSet> rules = io_.rules->Current();
-  if (rules == rules_) return;
+  if (rules == rules_ || !FlushTasks()) return;
   rules_ = std::move(rules);
   for (auto& [id, slot] : tasks_) {
     std::shared_ptr<const RulePlan> plan = rules_->PlanReading(id.first);

@@ -1,12 +1,14 @@
 // From what was computed to what is committed and stored.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "lib/base/status.h"
 #include "lib/base/text.h"
 #include "lib/telemetry/log.h"
 #include "services/correlation/worker/incarnation.h"
 #include "services/correlation/worker/metrics.h"
+#include "services/correlation/worker/output_trace.h"
 #include "services/correlation/worker/worker.h"
 
 namespace tocsin::correlation {
@@ -49,7 +51,27 @@ void Worker::WriteAtOnce(TaskResult& result) {
   result.outputs.erase(first, result.outputs.end());
 }
 
+bool Worker::FlushTasks() {
+  std::vector<TaskSlot*> slots;
+  for (const auto& [slot, share] : draft_.shares()) slots.push_back(slot);
+  for (TaskSlot* slot : slots) {
+    TaskInput input;
+    input.now = io_.clock->Now();
+    TaskResult result = slot->task->Run(input, *slot->overlay);
+    if (const absl::Status read = slot->overlay->status(); !read.ok()) {
+      DropClients(Annotate(read, slot->Name()));
+      return false;
+    }
+    slot->more = result.more;
+    TraceOutputs(options_.group, slot->partition, result.outputs);
+    if (options_.guarantee == Guarantee::kAtLeastOnce) WriteAtOnce(result);
+    draft_.Add(*slot, input, std::move(result), io_.clock->SteadyNow());
+  }
+  return true;
+}
+
 void Worker::StartTransaction() {
+  if (!FlushTasks()) return;
   absl::StatusOr<kafka::GroupMetadata> member = consumer_->CurrentGroupMetadata();
   if (!member.ok()) {
     // The group has moved on; the next poll tells.
