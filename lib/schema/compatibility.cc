@@ -113,6 +113,14 @@ bool StandsAgainst(const Change& change, Direction direction, bool strict) {
          !IsCompatible(change.kind);
 }
 
+// One list ends after the finding with which its words are as long: names may be long.
+constexpr std::size_t kMaxFindingBytes = std::size_t{1} << 20;
+
+std::size_t BytesOf(const Finding& finding) {
+  return finding.path.size() + finding.description.size() + finding.consequence.size() +
+         finding.repair.size();
+}
+
 // The differences of two schemas in both directions, each worked out when it is first needed.
 class PairOfSchemas {
  public:
@@ -133,12 +141,14 @@ class PairOfSchemas {
   std::vector<Finding> Against(const LevelFacts& level) {
     std::vector<Finding> findings;
     std::size_t left_out = 0;
+    std::size_t bytes = 0;
     for (const Direction direction : {Direction::kBackward, Direction::kForward}) {
       if (direction == Direction::kBackward ? !level.backward : !level.forward) continue;
       for (const Change& change : Changes(direction)) {
         if (!StandsAgainst(change, direction, level.strict)) continue;
-        if (findings.size() < kMaxFindings) {
+        if (findings.size() < kMaxFindings && bytes < kMaxFindingBytes) {
           findings.push_back(ToFinding(change, direction));
+          bytes += BytesOf(findings.back());
         } else {
           ++left_out;
         }

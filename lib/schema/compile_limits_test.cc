@@ -75,6 +75,12 @@ TEST(CompileLimitsTest, TenThousandFields) {
   EXPECT_FALSE(NormalizedText(**newer).empty());
 }
 
+std::string FieldsOf(const std::string& message, int count) {
+  std::string text = Concat("syntax='proto3';\nmessage ", message, " {\n");
+  for (int i = 1; i <= count; ++i) text += Concat("int32 f", i, " = ", i, ";\n");
+  return text + "}";
+}
+
 std::string ManyTypes(int messages, int fields_of_each) {
   std::string text = "syntax='proto3';\n";
   for (int i = 0; i < messages; ++i) {
@@ -111,8 +117,8 @@ TEST(CompileLimitsTest, TypesAndMembersOfAFile) {
 }
 
 TEST(CompileLimitsTest, TheEstimateIsNearTheMemory) {
-  for (const std::string& text :
-       {ManyTypes(5'000, 4), ManyTypes(5'000, 0), ManyTypes(2, 9'000), ManyTypes(1, 3)}) {
+  for (const std::string& text : {ManyTypes(5'000, 4), ManyTypes(5'000, 0), ManyTypes(2, 9'000),
+                                  ManyTypes(1, 3), FieldsOf(std::string(500, 'A'), 8'000)}) {
     const std::size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
     const auto schema = Compile(text);
     ASSERT_THAT(schema, IsOk());
@@ -121,6 +127,90 @@ TEST(CompileLimitsTest, TheEstimateIsNearTheMemory) {
     EXPECT_GT((*schema)->estimated_bytes(), taken) << text.substr(0, 60);
     EXPECT_LT((*schema)->estimated_bytes(), 4 * taken + 20'000) << text.substr(0, 60);
   }
+}
+
+TEST(CompileLimitsTest, LongNames) {
+  EXPECT_THAT(Compile(FieldsOf(std::string(512, 'A'), 1)), IsOk());
+  // 376 KB that would be two gigabytes of names in full.
+  EXPECT_THAT(Compile(FieldsOf(std::string(200'000, 'A'), 9'900)),
+              Refused(Concat("main.proto:2:9: the name ", std::string(40, 'A'))));
+  EXPECT_THAT(Compile(FieldsOf(std::string(513, 'A'), 1)),
+              Refused("is 513 bytes long, more than the limit of 512"));
+  // Each name is short enough, and what is around it is long.
+  std::string package = "a";
+  for (int i = 1; i < 255; ++i) package += ".a";
+  const std::string message =
+      Concat("syntax='proto3'; package ", package, "; message ", std::string(512, 'A'), " {\n");
+  EXPECT_THAT(Compile(message + "int32 a = 1; }"), IsOk());
+  EXPECT_THAT(
+      Compile(message + "int32 abc = 1; }"),
+      Refused(
+          "main.proto:2:7: a name in full, with the package and the messages around it, is 1026 "
+          "bytes long, more than the limit of 1024"));
+}
+
+TEST(CompileLimitsTest, NamesInFullTogether) {
+  EXPECT_THAT(Compile(FieldsOf(std::string(500, 'A'), 8'000)), IsOk());
+  EXPECT_THAT(Compile(FieldsOf(std::string(500, 'A'), 9'000)),
+              Refused(": with this one the names in full of the file, with the package and the "
+                      "messages around each, are more than the limit of 4194304 bytes together: "
+                      "shorten the names"));
+  // Of imports, too.
+  std::vector<SourceFile> imports;
+  std::string main = "syntax='proto3';";
+  for (int i = 0; i < 5; ++i) {
+    imports.push_back(
+        {Concat("i", i, ".proto"), FieldsOf(std::string(500, static_cast<char>('A' + i)), 8'000)});
+    main += Concat("import 'i", i, ".proto';");
+  }
+  EXPECT_THAT(Compile(main, imports), Refused("i4.proto: the names in full of the schema and its "
+                                              "imports, with the package and the messages around "
+                                              "each, are more than 16777216 bytes together"));
+}
+
+TEST(CompileLimitsTest, LongNamesInADescriptor) {
+  google::protobuf::FileDescriptorProto file;
+  file.set_name("long.proto");
+  file.add_message_type()->set_name(std::string(513, 'M'));
+  EXPECT_THAT(TextOfSerialized(file.SerializeAsString()),
+              Refused("a name is 513 bytes long, more than the limit of 512"));
+}
+
+TEST(CompileLimitsTest, ATextThatIsManyTimesAsLongPrinted) {
+  // Each use of the option is a few bytes, and a kilobyte where its name stands in full.
+  std::string text =
+      Concat("syntax='proto3'; package ", std::string(500, 'a'),
+             "; import 'google/protobuf/descriptor.proto'; message ", std::string(490, 'M'),
+             " { extend google.protobuf.MessageOptions { repeated int32 o = 50000; "
+             "}\n");
+  for (int i = 0; i < 1'000; ++i) text += "option (o) = 1;\n";
+  EXPECT_THAT(Compile(text + "}"), IsOk());
+  for (int i = 0; i < 20'000; ++i) text += "option (o) = 1;\n";
+  EXPECT_THAT(Compile(text + "}"),
+              Refused("main.proto: with its types and options by their names in full the text is "
+                      "more than the limit of 16777216 bytes"));
+}
+
+TEST(CompileLimitsTest, FindingsAreBoundedInBytes) {
+  // Each path names both messages.
+  const std::string messages = Concat(std::string(500, 'A'), " { message ", std::string(500, 'B'));
+  std::string text = FieldsOf(messages, 4'000) + "}";
+  const auto older = Compile(text);
+  for (std::size_t at = 0; (at = text.find("int32", at)) != std::string::npos;) {
+    text.replace(at, 5, "string");
+  }
+  const auto newer = Compile(text);
+  ASSERT_THAT(older, IsOk());
+  ASSERT_THAT(newer, IsOk());
+  const auto findings = CheckCompatibility(**older, **newer, CompatibilityLevel::kFull);
+  ASSERT_FALSE(findings.empty());
+  std::size_t bytes = 0;
+  for (const Finding& finding : findings) {
+    bytes += finding.path.size() + finding.description.size() + finding.consequence.size() +
+             finding.repair.size();
+  }
+  EXPECT_LT(bytes, (std::size_t{1} << 20) + 10'000);
+  EXPECT_THAT(findings.back().description, HasSubstr("more findings)"));
 }
 
 TEST(CompileLimitsTest, ManyFindingsOnOneLine) {
@@ -176,6 +266,8 @@ TEST(CompileLimitsTest, NestingOfAThousand) {
     for (int i = 0; i < 1000; ++i) text += close;
     EXPECT_THAT(Compile(text + "}"), Refused("nested deeper than 32 levels of braces")) << open;
   }
+  EXPECT_THAT(Compile("option o = " + std::string(100, '[')),
+              Refused("nested deeper than 32 levels of braces and brackets"));
   std::string option = "option (o) = { a ";
   for (int i = 0; i < 1000; ++i) option += "< a: [";
   EXPECT_THAT(Compile(option), Refused("main.proto:1:"));
@@ -197,6 +289,11 @@ TEST(CompileLimitsTest, EditionsAreRefusedInWords) {
   EXPECT_THAT(Compile("// new\n  edition = \"2023\";\nmessage A {}"),
               Refused("main.proto:2:3: editions are not supported here, where schemas are compiled "
                       "with Protobuf 3.21: write syntax = \"proto3\""));
+  for (const char* text :
+       {"syntax = \"editions\";", "syntax = 'editions';", "package a; edition = \"2024\";",
+        "syntax = 'proto3'; message A {} edition = '2023';"}) {
+    EXPECT_THAT(Compile(text), Refused("editions are not supported here")) << text;
+  }
   EXPECT_THAT(Compile("syntax = 'proto3'; message edition { int32 edition = 1; }"), IsOk());
 }
 

@@ -12,6 +12,7 @@
 
 #include "lib/base/hash.h"
 #include "lib/base/status.h"
+#include "lib/schema/full_names.h"
 #include "lib/schema/parsed_file.h"
 #include "lib/schema/schema_text.h"
 #include "lib/schema/well_known.h"
@@ -30,6 +31,8 @@ struct CompiledSchema::Pool {
   pb::DescriptorPool pool;
   // Of the descriptors.
   std::size_t estimated_bytes = 0;
+  // Of the file, once it is linked: see CompiledSchema::fingerprint.
+  std::string fingerprint;
   // Of each imported file that is not well-known: for places in it.
   std::map<std::string, std::string, std::less<>> texts;
 };
@@ -79,8 +82,9 @@ std::string DeterministicBytes(const pb::Message& message) {
 
 // The canonical text says all that the descriptor does, and in one way: default names in JSON and
 // the pieces in which an option was set do not show.
-std::string FingerprintOf(const CompiledSchema& schema) {
-  const std::string text = CanonicalText(schema);
+absl::StatusOr<std::string> FingerprintOf(const pb::FileDescriptor& file,
+                                          const pb::DescriptorPool& pool) {
+  TOCSIN_ASSIGN_OR_RETURN(const std::string text, PrintFile(file, pool, TextForm::kCanonical));
   const std::string_view parts[] = {text};
   return StableId(parts);
 }
@@ -175,7 +179,17 @@ class CompiledSchema::Linker {
 
   const pb::FileDescriptor* Build(const ParsedFile& file) {
     LinkErrors collector(file, errors_);
-    pool_->estimated_bytes += kDescriptorBytesPerByte * file.proto.SpaceUsedLong();
+    const std::size_t names = CountFullNames(file.proto).bytes;
+    full_names_bytes_ += names;
+    if (full_names_bytes_ > kMaxTotalFullNamesBytes) {
+      errors_.Add(
+          file.proto.name(), -1, -1,
+          Concat("the names in full of the schema and its imports, with the package and the "
+                 "messages around each, are more than ",
+                 kMaxTotalFullNamesBytes, " bytes together"));
+      return nullptr;
+    }
+    pool_->estimated_bytes += kDescriptorBytesPerByte * file.proto.SpaceUsedLong() + names;
     const pb::FileDescriptor* built = pool_->pool.BuildFileCollectingErrors(file.proto, &collector);
     if (built == nullptr && errors_.empty()) {
       errors_.Add(file.proto.name(), -1, -1, "the file does not link");
@@ -213,6 +227,7 @@ class CompiledSchema::Linker {
   // From the main file down to the one being read: what a cycle is told by.
   std::vector<std::string> path_;
   std::size_t total_bytes_ = 0;
+  std::size_t full_names_bytes_ = 0;
   int imports_ = 0;
   // One of the imports is named like a well-known type.
   bool own_well_known_ = false;
@@ -224,7 +239,7 @@ CompiledSchema::CompiledSchema(std::unique_ptr<Pool> pool, const pb::FileDescrip
     : pool_(std::move(pool)),
       file_(file),
       text_(std::move(text)),
-      fingerprint_(FingerprintOf(*this)),
+      fingerprint_(std::move(pool_->fingerprint)),
       estimated_bytes_([this] {
         std::size_t bytes = kPoolBytes + pool_->estimated_bytes + text_.size();
         for (const auto& [name, import] : pool_->texts) bytes += name.size() + import.size();
@@ -241,8 +256,10 @@ absl::StatusOr<std::shared_ptr<const CompiledSchema>> CompiledSchema::Compile(
   Linker linker(imports, limits, errors);
   const pb::FileDescriptor* file = linker.Link(parsed, main.text.size());
   if (file == nullptr || !errors.empty()) return errors.ToStatus();
+  std::unique_ptr<Pool> pool = linker.TakePool();
+  TOCSIN_ASSIGN_OR_RETURN(pool->fingerprint, FingerprintOf(*file, pool->pool));
   return std::shared_ptr<const CompiledSchema>(
-      new CompiledSchema(linker.TakePool(), file, main.text));
+      new CompiledSchema(std::move(pool), file, main.text));
 }
 
 absl::StatusOr<const pb::Descriptor*> CompiledSchema::MessageAt(
@@ -323,7 +340,9 @@ absl::StatusOr<std::string> TextOfSerialized(std::string_view file_descriptor_pr
   }
   if (parsed.proto.name().empty()) parsed.proto.set_name("descriptor");
   CompileErrors errors;
-  if (!CheckCounts(parsed.proto, limits, errors)) return errors.ToStatus();
+  if (!CheckCounts(parsed.proto, limits, errors) || !CheckNames(parsed, errors)) {
+    return errors.ToStatus();
+  }
   CompiledSchema::Linker linker(imports, limits, errors);
   const pb::FileDescriptor* file = linker.Link(parsed, file_descriptor_proto.size());
   if (file == nullptr || !errors.empty()) return errors.ToStatus();
@@ -332,11 +351,13 @@ absl::StatusOr<std::string> TextOfSerialized(std::string_view file_descriptor_pr
 }
 
 std::string CanonicalText(const CompiledSchema& schema) {
-  return PrintFile(schema.file(), schema.pool_->pool, TextForm::kCanonical);
+  // One that is compiled has been printed before; the normal form takes no more than that.
+  return PrintFile(schema.file(), schema.pool_->pool, TextForm::kCanonical).value_or("");
 }
 
 std::string NormalizedText(const CompiledSchema& schema) {
-  return PrintFile(schema.file(), schema.pool_->pool, TextForm::kNormalized);
+  // One that is compiled has been printed before; the normal form takes no more than that.
+  return PrintFile(schema.file(), schema.pool_->pool, TextForm::kNormalized).value_or("");
 }
 
 }  // namespace tocsin::schema

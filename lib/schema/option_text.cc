@@ -1,6 +1,7 @@
 // Options, default values and literals.
 #include <google/protobuf/dynamic_message.h>
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/text_format.h>
 
@@ -10,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "lib/base/text.h"
 #include "lib/schema/schema_text.h"
@@ -41,16 +43,36 @@ std::string OptionFloatText(Number value) {
   return FloatText(value);
 }
 
-std::string MessageText(const pb::Message& message) {
+// Ends where it is full: the printer stops there.
+class BoundedStream final : public pb::io::ZeroCopyOutputStream {
+ public:
+  BoundedStream(std::string* text, std::size_t max_bytes) : stream_(text), max_bytes_(max_bytes) {}
+  bool Next(void** data, int* size) override {
+    return stream_.ByteCount() <= static_cast<std::int64_t>(max_bytes_) && stream_.Next(data, size);
+  }
+  void BackUp(int count) override { stream_.BackUp(count); }
+  std::int64_t ByteCount() const override { return stream_.ByteCount(); }
+
+ private:
+  pb::io::StringOutputStream stream_;
+  const std::size_t max_bytes_;
+};
+
+// Longer than `max_bytes`, if only a little, where the message is.
+std::string MessageText(const pb::Message& message, std::size_t max_bytes) {
   pb::TextFormat::Printer printer;
   printer.SetSingleLineMode(true);
   std::string text;
-  printer.PrintToString(message, &text);
+  {
+    BoundedStream stream(&text, max_bytes);
+    printer.Print(message, &stream);
+  }
   return Concat("{ ", text, text.empty() || text.back() == ' ' ? "}" : " }");
 }
 
 // `index` < 0: the field is not repeated.
-std::string ValueText(const pb::Message& message, const pb::FieldDescriptor& field, int index) {
+std::string ValueText(const pb::Message& message, const pb::FieldDescriptor& field, int index,
+                      std::size_t max_bytes) {
   const pb::Reflection& reflection = *message.GetReflection();
   const bool one = index < 0;
   switch (field.cpp_type()) {
@@ -86,7 +108,8 @@ std::string ValueText(const pb::Message& message, const pb::FieldDescriptor& fie
                             : reflection.GetRepeatedString(message, &field, index));
     case pb::FieldDescriptor::CPPTYPE_MESSAGE:
       return MessageText(one ? reflection.GetMessage(message, &field)
-                             : reflection.GetRepeatedMessage(message, &field, index));
+                             : reflection.GetRepeatedMessage(message, &field, index),
+                         max_bytes);
   }
   return {};
 }
@@ -157,9 +180,12 @@ std::string DefaultValueText(const pb::FieldDescriptor& field) {
 
 // Custom options are extensions that the program does not know: the options are read again with the
 // schema's own descriptors.
-std::vector<OptionText> OptionTexts(const pb::Message& options, const pb::DescriptorPool& pool,
-                                    pb::DynamicMessageFactory& factory) {
-  if (options.ByteSizeLong() == 0) return {};
+std::optional<std::vector<OptionText>> OptionTexts(const pb::Message& options,
+                                                   const pb::DescriptorPool& pool,
+                                                   pb::DynamicMessageFactory& factory,
+                                                   std::size_t max_bytes) {
+  std::vector<OptionText> texts;
+  if (options.ByteSizeLong() == 0) return texts;
   const pb::Message* message = &options;
   std::unique_ptr<pb::Message> again;
   if (const pb::Descriptor* type =
@@ -174,16 +200,18 @@ std::vector<OptionText> OptionTexts(const pb::Message& options, const pb::Descri
   }
   std::vector<const pb::FieldDescriptor*> fields;
   message->GetReflection()->ListFields(*message, &fields);
-  std::vector<OptionText> texts;
+  std::size_t bytes = 0;
   for (const pb::FieldDescriptor* field : fields) {
     const std::string name =
         field->is_extension() ? Concat("(.", field->full_name(), ")") : field->name();
-    if (!field->is_repeated()) {
-      texts.emplace_back(name, ValueText(*message, *field, -1));
-      continue;
+    const bool repeated = field->is_repeated();
+    const int count = repeated ? message->GetReflection()->FieldSize(*message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      std::string value = ValueText(*message, *field, repeated ? i : -1, max_bytes - bytes);
+      bytes += name.size() + value.size();
+      if (bytes > max_bytes) return std::nullopt;
+      texts.emplace_back(name, std::move(value));
     }
-    const int count = message->GetReflection()->FieldSize(*message, field);
-    for (int i = 0; i < count; ++i) texts.emplace_back(name, ValueText(*message, *field, i));
   }
   return texts;
 }

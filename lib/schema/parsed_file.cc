@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "lib/base/status.h"
+#include "lib/base/text.h"
+#include "lib/schema/full_names.h"
 
 namespace tocsin::schema {
 namespace {
@@ -30,47 +32,90 @@ class ParserErrors final : public pb::io::ErrorCollector {
   CompileErrors& errors_;
 };
 
-// Protobuf 3.21's parser recurses without a bound, so braces are counted before it runs.
-bool CheckNesting(const SourceFile& file, int max_nesting, CompileErrors& errors) {
-  pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
-  // Its errors are told by the parser's own pass.
-  class Silent final : public pb::io::ErrorCollector {
-    void AddError(int, pb::io::ColumnNumber, const std::string&) override {}
-  } silent;
-  pb::io::Tokenizer tokenizer(&stream, &silent);
-  int depth = 0;
-  while (tokenizer.Next()) {
-    const pb::io::Tokenizer::Token& token = tokenizer.current();
-    if (token.type != pb::io::Tokenizer::TYPE_SYMBOL) continue;
+// What the parser would say nothing of, or too late: it recurses without a bound, keeps a name as
+// long as the text, and knows no editions.
+class TokenCheck {
+ public:
+  TokenCheck(const SourceFile& file, int max_nesting, CompileErrors& errors)
+      : file_(file), max_nesting_(max_nesting), errors_(errors) {}
+
+  bool Run() {
+    pb::io::ArrayInputStream stream(file_.text.data(), static_cast<int>(file_.text.size()));
+    // Its errors are told by the parser's own pass.
+    class Silent final : public pb::io::ErrorCollector {
+      void AddError(int, pb::io::ColumnNumber, const std::string&) override {}
+    } silent;
+    pb::io::Tokenizer tokenizer(&stream, &silent);
+    while (tokenizer.Next()) {
+      const Token& token = tokenizer.current();
+      if (!CheckName(token) || !CheckEdition(token) || !CheckNesting(token)) return false;
+    }
+    return true;
+  }
+
+ private:
+  using Token = pb::io::Tokenizer::Token;
+
+  bool Refuse(const Token& token, std::string_view why) {
+    errors_.Add(file_.name, token.line, token.column, why);
+    return false;
+  }
+
+  bool CheckName(const Token& token) {
+    if (token.type != pb::io::Tokenizer::TYPE_IDENTIFIER) return true;
+    if (token.text.size() <= kMaxIdentifierBytes) return true;
+    return Refuse(token, Concat("the name ", Shorten(token.text, 40), " is ", token.text.size(),
+                                " bytes long, more than the limit of ", kMaxIdentifierBytes));
+  }
+
+  // Of a statement of the file itself the first three tokens say it.
+  bool CheckEdition(const Token& token) {
+    if (depth_ > 0) return true;
+    constexpr std::string_view kWhy =
+        "editions are not supported here, where schemas are compiled with Protobuf 3.21: write "
+        "syntax = \"proto3\"; or syntax = \"proto2\"; as the first line in place of the edition";
+    switch (tokens_++) {
+      case 0:
+        first_ = token;
+        break;
+      case 1:
+        if (token.text != "=") first_.text.clear();
+        if (first_.text == "edition") return Refuse(first_, kWhy);
+        break;
+      case 2:
+        if (first_.text == "syntax" && (token.text == "\"editions\"" || token.text == "'editions'"))
+          return Refuse(first_, kWhy);
+        break;
+      default:
+        break;
+    }
+    if (token.text == ";") tokens_ = 0;
+    return true;
+  }
+
+  bool CheckNesting(const Token& token) {
+    if (token.type != pb::io::Tokenizer::TYPE_SYMBOL) return true;
     const char symbol = token.text[0];
     if (symbol == '{' || symbol == '<' || symbol == '[') {
-      if (++depth > max_nesting) {
-        errors.Add(file.name, token.line, token.column,
-                   Concat("nested deeper than ", max_nesting, " levels of braces"));
-        return false;
-      }
-    } else if (symbol == '}' || symbol == '>' || symbol == ']') {
-      depth = std::max(depth - 1, 0);
+      if (++depth_ <= max_nesting_) return true;
+      return Refuse(token,
+                    Concat("nested deeper than ", max_nesting_, " levels of braces and brackets"));
     }
+    if (symbol == '}' || symbol == '>' || symbol == ']') {
+      depth_ = std::max(depth_ - 1, 0);
+      if (depth_ == 0 && symbol == '}') tokens_ = 0;
+    }
+    return true;
   }
-  return true;
-}
 
-// Protobuf 3.21 knows no editions, and says of one only that it expected something else.
-bool CheckEdition(const SourceFile& file, CompileErrors& errors) {
-  pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
-  class Silent final : public pb::io::ErrorCollector {
-    void AddError(int, pb::io::ColumnNumber, const std::string&) override {}
-  } silent;
-  pb::io::Tokenizer tokenizer(&stream, &silent);
-  if (!tokenizer.Next() || tokenizer.current().text != "edition") return true;
-  const pb::io::Tokenizer::Token edition = tokenizer.current();
-  if (!tokenizer.Next() || tokenizer.current().text != "=") return true;
-  errors.Add(file.name, edition.line, edition.column,
-             "editions are not supported here, where schemas are compiled with Protobuf 3.21: "
-             "write syntax = \"proto3\"; or syntax = \"proto2\"; in place of the edition");
-  return false;
-}
+  const SourceFile& file_;
+  const int max_nesting_;
+  CompileErrors& errors_;
+  int depth_ = 0;
+  // Of the statement of the file that is being read.
+  int tokens_ = 0;
+  Token first_;
+};
 
 // Protobuf compares each reserved range with each field and each other range, and names with each
 // other: so many of each are a matter of milliseconds, ten times as many of minutes.
@@ -178,6 +223,36 @@ bool CheckCounts(const pb::FileDescriptorProto& file, const CompileLimits& limit
          check("fields, enum values and methods", counts.members, limits.max_members);
 }
 
+bool CheckNames(const ParsedFile& file, CompileErrors& errors) {
+  const FullNames names = CountFullNames(file.proto);
+  if (names.refused == nullptr) return true;
+  int line = -1;
+  int column = -1;
+  file.locations.Find(names.refused, pb::DescriptorPool::ErrorCollector::NAME, &line, &column);
+  std::string why;
+  switch (names.limit) {
+    case FullNames::Limit::kIdentifier:
+      why = Concat("a name is ", names.name_bytes, " bytes long, more than the limit of ",
+                   kMaxIdentifierBytes);
+      break;
+    case FullNames::Limit::kFullName:
+      why = Concat("a name in full, with the package and the messages around it, is ",
+                   names.full_name_bytes, " bytes long, more than the limit of ", kMaxFullNameBytes,
+                   ": shorten them");
+      break;
+    case FullNames::Limit::kTogether:
+      why = Concat(
+          "with this one the names in full of the file, with the package and the messages "
+          "around each, are more than the limit of ",
+          kMaxFullNamesBytes,
+          " bytes together: shorten the names of the package and of the messages with "
+          "the most in them, or split the file");
+      break;
+  }
+  errors.Add(file.proto.name(), line, column, why);
+  return false;
+}
+
 bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into,
            CompileErrors& errors) {
   if (file.text.size() > limits.max_text_bytes) {
@@ -186,7 +261,7 @@ bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into
                       limits.max_text_bytes));
     return false;
   }
-  if (!CheckEdition(file, errors) || !CheckNesting(file, limits.max_nesting, errors)) return false;
+  if (!TokenCheck(file, limits.max_nesting, errors).Run()) return false;
   // It warns of a text without a syntax line, which is proto2.
   const pb::LogSilencer silent;
   pb::io::ArrayInputStream stream(file.text.data(), static_cast<int>(file.text.size()));
@@ -201,7 +276,8 @@ bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into
   // parser's list of all of them is several times the rest, and would go into the descriptors.
   delete into.proto.release_source_code_info();
   // The parser may return true after errors of the tokenizer.
-  return parsed && errors.empty() && CheckCounts(into.proto, limits, errors);
+  return parsed && errors.empty() && CheckCounts(into.proto, limits, errors) &&
+         CheckNames(into, errors);
 }
 
 }  // namespace tocsin::schema

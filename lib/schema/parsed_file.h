@@ -41,4 +41,9 @@ bool Parse(const SourceFile& file, const CompileLimits& limits, ParsedFile& into
 bool CheckCounts(const google::protobuf::FileDescriptorProto& file, const CompileLimits& limits,
                  CompileErrors& errors);
 
+// Checks how long the names are, alone and in full and together (see full_names.h), before Protobuf
+// builds a name in full for each. After CheckCounts; for descriptors that did not come out of
+// Parse.
+bool CheckNames(const ParsedFile& file, CompileErrors& errors);
+
 }  // namespace tocsin::schema

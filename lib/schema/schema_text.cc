@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 
+#include "lib/base/status.h"
 #include "lib/base/text.h"
 
 namespace tocsin::schema {
@@ -94,7 +95,7 @@ class Printer {
   Printer(const pb::DescriptorPool& pool, TextForm form)
       : pool_(pool), normalized_(form == TextForm::kNormalized) {}
 
-  std::string Print(const pb::FileDescriptor& file) {
+  absl::StatusOr<std::string> Print(const pb::FileDescriptor& file) {
     const bool proto2 = file.syntax() == pb::FileDescriptor::SYNTAX_PROTO2;
     if (!proto2 || !normalized_) Line("syntax = \"", proto2 ? "proto2" : "proto3", "\";");
     if (!file.package().empty()) Line("package ", file.package(), ";");
@@ -105,14 +106,23 @@ class Printer {
     Enums(file);
     Extends(pending, pending.extensions.size());
     Services(file);
-    return std::move(out_);
+    if (!too_long_) return std::move(out_);
+    return InvalidArgument(
+        Concat(file.name(),
+               ": with its types and options by their names in full the text is more "
+               "than the limit of ",
+               kMaxPrintedBytes,
+               " bytes: shorten the names of the package, of outer messages and of custom options, "
+               "or split the file"));
   }
 
  private:
   template <typename... Pieces>
   void Line(const Pieces&... pieces) {
+    if (too_long_) return;
     out_.append(2 * depth_, ' ');
     out_ += Concat(pieces...);
+    too_long_ = out_.size() > kMaxPrintedBytes;
     out_.push_back('\n');
   }
   template <typename... Pieces>
@@ -142,7 +152,13 @@ class Printer {
   }
 
   std::vector<OptionText> Options(const pb::Message& options) {
-    std::vector<OptionText> texts = OptionTexts(options, pool_, factory_);
+    if (too_long_) return {};
+    auto fitting = OptionTexts(options, pool_, factory_, kMaxPrintedBytes - out_.size());
+    if (!fitting) {
+      too_long_ = true;
+      return {};
+    }
+    std::vector<OptionText> texts = *std::move(fitting);
     if (normalized_) {
       // Stable: the values of a repeated option are a list.
       std::stable_sort(texts.begin(), texts.end(),
@@ -422,12 +438,14 @@ class Printer {
   const bool normalized_;
   std::string out_;
   std::size_t depth_ = 0;
+  // Nothing is added any more.
+  bool too_long_ = false;
 };
 
 }  // namespace
 
-std::string PrintFile(const pb::FileDescriptor& file, const pb::DescriptorPool& pool,
-                      TextForm form) {
+absl::StatusOr<std::string> PrintFile(const pb::FileDescriptor& file,
+                                      const pb::DescriptorPool& pool, TextForm form) {
   return Printer(pool, form).Print(file);
 }
 
