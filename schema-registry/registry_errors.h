@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "lib/base/text.h"
+#include "lib/schema/guid.h"
 #include "schema-registry/model.h"
 
 namespace tocsin::registry {
@@ -22,6 +23,11 @@ inline absl::Status NoVersion(std::string_view subject, std::int32_t version) {
 
 inline absl::Status NoSchema(SchemaId id) {
   return MakeError(ErrorCode::kSchemaNotFound, Concat("no schema has the id ", id.value()));
+}
+
+inline absl::Status NoSchema(const schema::SchemaGuid& guid) {
+  return MakeError(ErrorCode::kSchemaNotFound,
+                   Concat("no schema has the GUID ", schema::FormatGuid(guid)));
 }
 
 }  // namespace tocsin::registry

@@ -110,10 +110,7 @@ absl::StatusOr<std::vector<ContextId>> Registry::IdsOfGuid(const schema::SchemaG
   std::vector<ContextId> ids;
   MutexLock lock(mutex_);
   for (const auto& [context, schema] : state_.FindGuid(guid)) ids.push_back({context, schema->id});
-  if (ids.empty()) {
-    return MakeError(ErrorCode::kSchemaNotFound,
-                     Concat("no schema has the GUID ", schema::FormatGuid(guid)));
-  }
+  if (ids.empty()) return NoSchema(guid);
   return ids;
 }
 

@@ -94,7 +94,7 @@ grpc::Status RegistryService::GetSchemaByGuid(grpc::ServerContext* context,
   auto ids = registry_.IdsOfGuid(*guid);
   if (!ids.ok()) return rpc::ToGrpc(ids.status());
   const auto readable =
-      ReadableIds(access_, Rights(*this, *context).principal(), registry_, *std::move(ids));
+      ReadableIds(access_, Rights(*this, *context).principal(), registry_, *guid, *std::move(ids));
   if (!readable.ok()) return rpc::ToGrpc(readable.status());
   Fill(**schema, *response->mutable_schema());
   // Which id it has depends on where.

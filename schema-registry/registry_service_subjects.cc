@@ -4,6 +4,7 @@
 
 #include "schema-registry/registry_messages.h"
 #include "schema-registry/registry_service_rights.h"
+#include "schema-registry/schema_access.h"
 
 namespace tocsin::registry {
 
@@ -52,7 +53,10 @@ grpc::Status RegistryService::DeleteSubject(grpc::ServerContext* context,
   TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayWrite(request->subject()));
   const auto versions =
       registry_.DeleteSubject(rights.actor(), request->subject(), request->permanent());
-  if (!versions.ok()) return rpc::ToGrpc(versions.status());
+  if (!versions.ok()) {
+    return rpc::ToGrpc(WithoutHiddenImporters(access_, rights.principal(), registry_,
+                                              request->subject(), versions.status()));
+  }
   for (const std::int32_t version : *versions) response->add_versions(version);
   return grpc::Status::OK;
 }
@@ -69,7 +73,10 @@ grpc::Status RegistryService::DeleteVersion(grpc::ServerContext* context,
   TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayWrite(request->subject()));
   const auto version =
       registry_.DeleteVersion(rights.actor(), request->subject(), *number, request->permanent());
-  if (!version.ok()) return rpc::ToGrpc(version.status());
+  if (!version.ok()) {
+    return rpc::ToGrpc(WithoutHiddenImporters(access_, rights.principal(), registry_,
+                                              request->subject(), version.status()));
+  }
   response->set_version(*version);
   return grpc::Status::OK;
 }

@@ -12,14 +12,23 @@
 
 namespace tocsin::registry {
 
-// Every principal may where `access` restricts no reading. kForbidden else, also for a schema that
-// no subject has any more. May wait for the log as Registry's reads do.
+// Every principal may where `access` restricts no reading. kSchemaNotFound else, as if it were not
+// there, also for a schema that no subject has any more. May wait for the log as Registry's reads
+// do.
 absl::Status MayReadSchema(const SubjectAccess& access, const auth::Principal& principal,
                            Registry& registry, const StoredSchema& schema);
 
-// Of the ids that a GUID has, those that may be read.
+// Of the ids that a GUID has, those that may be read; kSchemaNotFound: none.
 absl::StatusOr<std::vector<ContextId>> ReadableIds(const SubjectAccess& access,
                                                    const auth::Principal& principal,
-                                                   Registry& registry, std::vector<ContextId> ids);
+                                                   Registry& registry,
+                                                   const schema::SchemaGuid& guid,
+                                                   std::vector<ContextId> ids);
+
+// What a deletion was refused with, for the principal's eyes: where it is kReferenceExists, and
+// `access` restricts reading, the importing schemas that may not be read are counted and not named.
+absl::Status WithoutHiddenImporters(const SubjectAccess& access, const auth::Principal& principal,
+                                    Registry& registry, std::string_view subject,
+                                    const absl::Status& refused);
 
 }  // namespace tocsin::registry

@@ -27,8 +27,11 @@ absl::Status Refused(const auth::Principal& principal, std::string_view subject,
                      std::string_view prefix, std::string_view what) {
   return MakeError(
       ErrorCode::kForbidden,
-      Concat("'", principal.name, "' may not ", what, " '", subject, "': for subjects that begin ",
-             "with '", prefix, "' subject_access in the registry's configuration names who may; ",
+      Concat("'", principal.name, "' may not ", what, " ",
+             subject.empty() ? "the settings of everything" : Concat("'", subject, "'"), ": for ",
+             prefix.empty() ? "all that has no rule of its own"
+                            : Concat("subjects that begin with '", prefix, "'"),
+             " subject_access in the registry's configuration names who may; ",
              "ask whoever keeps that to add you"));
 }
 

@@ -8,6 +8,7 @@
 #include "lib/base/hex.h"
 #include "lib/base/status.h"
 #include "lib/schema/compiled_schema.h"
+#include "schema-registry/registry_errors.h"
 #include "schema-registry/rest/json_body.h"
 
 namespace tocsin::registry {
@@ -183,15 +184,9 @@ SubjectFilter Call::FilterOf() const {
 absl::Status Call::CheckReadable(SchemaId id, std::string_view subject) {
   if (!access_.restricts_reading()) return absl::OkStatus();
   TOCSIN_ASSIGN_OR_RETURN(const auto uses, registry_.UsesOf(id, subject, Deleted::kInclude));
-  absl::Status refused =
-      MakeError(ErrorCode::kForbidden, Concat("'", principal_.name, "' may not read the schema ",
-                                              id.value(), ": no subject has it that you may read"));
-  for (const SchemaVersion& use : uses) {
-    const absl::Status status = access_.MayRead(principal_, use.subject);
-    if (status.ok()) return status;
-    refused = status;
-  }
-  return refused;
+  const bool readable = std::any_of(uses.begin(), uses.end(),
+                                    [&](const SchemaVersion& use) { return MayRead(use.subject); });
+  return readable ? absl::OkStatus() : NoSchema(id);
 }
 
 absl::StatusOr<std::string> Call::TextOf(const StoredSchema& schema, std::string_view context) {

@@ -118,7 +118,7 @@ class Call {
 
   // --- what is shown
   bool MayRead(std::string_view subject) const { return access_.MayRead(principal_, subject).ok(); }
-  // kForbidden where none of the subjects that have it may be read.
+  // kSchemaNotFound where none of the subjects that have it may be read: as if it were not there.
   absl::Status CheckReadable(SchemaId id, std::string_view subject);
   // In the form that the client asks for; one that is not known is the text.
   absl::StatusOr<std::string> TextOf(const StoredSchema& schema, std::string_view context);

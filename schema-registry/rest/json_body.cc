@@ -280,6 +280,14 @@ absl::StatusOr<SubjectConfig> ReadConfig(const Json& body) {
                           OptionalTextField(body, "compatibilityGroup"));
   TOCSIN_ASSIGN_OR_RETURN(config.compatibility_policy,
                           OptionalTextField(body, "compatibilityPolicy"));
+  for (const auto& [name, value] :
+       {std::pair("compatibilityGroup", &config.compatibility_group),
+        std::pair("compatibilityPolicy", &config.compatibility_policy)}) {
+    if (*value && (*value)->empty()) {
+      return MakeError(ErrorCode::kUnprocessable,
+                       Concat(name, " is empty: leave it out where nothing is to be set"));
+    }
+  }
   TOCSIN_ASSIGN_OR_RETURN(config.default_metadata, ObjectField(body, "defaultMetadata"));
   TOCSIN_ASSIGN_OR_RETURN(config.override_metadata, ObjectField(body, "overrideMetadata"));
   TOCSIN_ASSIGN_OR_RETURN(config.default_rule_set, ObjectField(body, "defaultRuleSet"));

@@ -132,12 +132,18 @@ TEST_F(RestAccessTest, RulesForReaders) {
   for (const std::string target :
        {"/subjects/orders-v/versions", "/subjects/orders-v/versions/1",
         "/subjects/orders-v/versions/1/schema", "/subjects/orders-v/versions/1/referencedby",
-        "/subjects/orders-v/metadata?key=a&value=b", "/config/orders-v", "/mode/orders-v",
-        "/schemas/ids/1", "/schemas/ids/1/schema"}) {
+        "/subjects/orders-v/metadata?key=a&value=b", "/config/orders-v", "/mode/orders-v"}) {
     ExpectError(As("reads", "GET", target), 403, "'ann' may not read 'orders-v'");
   }
-  ExpectError(As("reads", "GET", "/schemas/guids/" + guid), 403, "'ann' may not read");
-  EXPECT_EQ(As("reads", "GET", "/schemas/guids/" + guid + "/ids").body, "[]");
+  // By what it is not named with, it is not there.
+  for (const std::string target : {"/schemas/ids/1", "/schemas/ids/1/schema",
+                                   "/schemas/ids/1/subjects", "/schemas/ids/1/versions"}) {
+    ExpectError(As("reads", "GET", target), 40403, "no schema has the id 1");
+  }
+  ExpectError(As("reads", "GET", "/schemas/guids/" + guid), 40403,
+              "no schema has the GUID " + guid);
+  ExpectError(As("reads", "GET", "/schemas/guids/" + guid + "/ids"), 40403,
+              "no schema has the GUID");
   for (const std::string target :
        {"/subjects/orders-v", "/compatibility/subjects/orders-v/versions",
         "/compatibility/subjects/orders-v/versions/1"}) {
@@ -155,9 +161,40 @@ TEST_F(RestAccessTest, RulesForReaders) {
   EXPECT_EQ(As("reads", "GET", "/subjects").body, R"(["open","shared"])");
   EXPECT_EQ(As("reads", "GET", "/subjects?offset=1").body, R"(["shared"])");
   EXPECT_EQ(Json::parse(As("reads", "GET", "/schemas?limit=2").body).size(), 2U);
-  EXPECT_EQ(As("reads", "GET", "/schemas/ids/1/subjects").body, "[]");
   EXPECT_EQ(As("reads", "GET", "/schemas/ids/2").status, 200);
   EXPECT_EQ(As("rules", "GET", "/schemas/ids/1").status, 200) << "writers may read";
+}
+
+TEST_F(RestAccessTest, WhoImportsIsNotNamedToThoseWhoMayNotReadIt) {
+  Register("open", "syntax='proto3'; message A {}");
+  const auto import = [&](const std::string& subject, const std::string& message) {
+    const Json body = {
+        {"schema", "syntax='proto3'; import 'o'; message " + message + " { A a = 1; }"},
+        {"schemaType", "PROTOBUF"},
+        {"references", {{{"name", "o"}, {"subject", "open"}, {"version", 1}}}}};
+    Value("POST", "/subjects/" + subject + "/versions", body.dump());
+  };
+  import("orders-v", "M");
+  Rules(true);
+  for (const std::string target : {"/subjects/open", "/subjects/open/versions/1"}) {
+    const http::Response refused = As("writes", "DELETE", target);
+    ExpectError(refused, 42206, "imported by 1 that you may not read: delete those first");
+    EXPECT_THAT(refused.body, ::testing::Not(HasSubstr("orders")));
+    ExpectError(As("rules", "DELETE", target), 42206, "the ids 2 (orders-v version 1):");
+  }
+  import("shown", "N");
+  ExpectError(As("writes", "DELETE", "/subjects/open"), 42206,
+              "the ids 3 (shown version 1) and by 1 more that you may not read:");
+}
+
+TEST_F(RestAccessTest, ARuleForEverythingIsToldInWords) {
+  SubjectAccess::Rules rules;
+  rules.Add()->add_writers("wim");
+  RestOptions options;
+  options.access = SubjectAccess::Create(rules).value();
+  Serve(std::move(options));
+  ExpectError(As("rules", "PUT", "/config", R"({"compatibility":"NONE"})"), 403,
+              "may not change the settings of everything: for all that has no rule of its own");
 }
 
 }  // namespace

@@ -111,6 +111,10 @@ TEST_F(RestErrorsTest, InvalidSettings) {
   ExpectError(Send("PUT", "/config", R"({"compatibilityPolicy":"WEIRD"})"), 422,
               "compatibilityPolicy is STRICT or LENIENT, not 'WEIRD'");
   EXPECT_EQ(Send("PUT", "/config", R"({"compatibilityPolicy":"LENIENT"})").status, 200);
+  ExpectError(Send("PUT", "/config", R"({"compatibilityPolicy":""})"), 422,
+              "compatibilityPolicy is empty");
+  ExpectError(Send("PUT", "/config", R"({"compatibilityGroup":""})"), 422,
+              "compatibilityGroup is empty");
   ExpectError(Send("PUT", "/mode", R"({"mode":"BOTH"})"), 42204, "'BOTH' is not a mode");
   ExpectError(Send("PUT", "/mode", "{}"), 42204, "no \"mode\"");
 }

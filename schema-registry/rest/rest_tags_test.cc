@@ -79,6 +79,18 @@ TEST_F(RestTagsTest, KeepMetadataAndRulesUnlessTold) {
   EXPECT_EQ(Get("/subjects/s/versions/latest").value("ruleSet", Json::object()), Json::object());
 }
 
+TEST_F(RestTagsTest, TheVersionInMetadataIsOfThatVersionAlone) {
+  Register("s", kAlert);
+  EXPECT_EQ(Change({{"newVersion", 2}, {"tagsToAdd", Tags("Alert.source", "PII")}}).status, 200);
+  EXPECT_EQ(Get("/subjects/s/versions/2")["metadata"]["properties"],
+            Json({{"confluent:version", "2"}}));
+  EXPECT_EQ(Change({{"tagsToAdd", Tags("Alert.source", "SECRET")}}, "2").status, 200);
+  EXPECT_FALSE(Get("/subjects/s/versions/3")
+                   .value("metadata", Json::object())
+                   .value("properties", Json::object())
+                   .contains("confluent:version"));
+}
+
 TEST_F(RestTagsTest, InWhatIsRegistered) {
   Json body = Json::parse(Body(kAlert));
   body["schemaTagsToAdd"] = Tags("Alert.source", "PII");
@@ -100,6 +112,8 @@ TEST_F(RestTagsTest, WhatIsRefused) {
               "there is no field 'Alert.place' to tag");
   ExpectError(Change({{"newVersion", 7}, {"tagsToAdd", Tags("Alert.source", "PII")}}), 42201,
               "the next version of subject 's' is 2, not 7");
+  ExpectError(Change({{"newVersion", 7}, {"tagsToAdd", Tags("Alert.source", "PII")}}), 42201,
+              "leave \"newVersion\" out");
   ExpectError(Change({{"newVersion", "2"}}), 42202, "\"newVersion\"");
   ExpectError(Change({{"ruleSet", Json::object()}, {"rulesToRemove", {"one"}}}), 42210, "either");
   ExpectError(

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/base/status.h"
+#include "schema-registry/registry_errors.h"
 #include "schema-registry/rest/call.h"
 
 namespace tocsin::registry {
@@ -111,6 +112,7 @@ absl::StatusOr<std::vector<SchemaVersion>> Call::Uses() {
   TOCSIN_ASSIGN_OR_RETURN(const SchemaId id, IdOf(2));
   const std::string subject = Qualified(request_.Parameter("subject").value_or(""));
   TOCSIN_ASSIGN_OR_RETURN(const SubjectName wanted, ParseSubject(subject));
+  TOCSIN_RETURN_IF_ERROR(CheckReadable(id, subject));
   TOCSIN_ASSIGN_OR_RETURN(auto uses, registry_.UsesOf(id, subject, DeletedOf()));
   const std::string name = FormatSubject(wanted);
   std::erase_if(uses, [&](const SchemaVersion& use) {
@@ -142,18 +144,16 @@ Call::Result Call::ListSchemaVersions() {
 Call::Result Call::GetSchemaByGuid() {
   TOCSIN_ASSIGN_OR_RETURN(const schema::SchemaGuid guid, GuidOf(2));
   TOCSIN_ASSIGN_OR_RETURN(const auto ids, registry_.IdsOfGuid(guid));
-  absl::Status refused;
   for (const ContextId& place : ids) {
     const std::string scope = FormatSubject({place.context, ""});
-    refused = CheckReadable(place.id, scope);
-    if (!refused.ok()) continue;
+    if (!CheckReadable(place.id, scope).ok()) continue;
     TOCSIN_ASSIGN_OR_RETURN(const WithImports found, registry_.GetSchema(place.id, scope));
     TOCSIN_ASSIGN_OR_RETURN(std::string text, TextOf(*found.schema, place.context));
     Json json = Json::object();
     AddSchema(*found.schema, std::move(text), ReferencesOf(*found.schema, place.context), json);
     return Dump(json);
   }
-  return refused;
+  return NoSchema(guid);
 }
 
 Call::Result Call::ListGuidIds() {
@@ -164,6 +164,7 @@ Call::Result Call::ListGuidIds() {
     if (!CheckReadable(place.id, FormatSubject({place.context, ""})).ok()) continue;
     list.push_back({{"context", place.context}, {"id", place.id.value()}});
   }
+  if (list.empty()) return NoSchema(guid);
   return Dump(list);
 }
 

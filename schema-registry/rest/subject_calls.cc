@@ -9,6 +9,7 @@
 #include "schema-registry/registry_errors.h"
 #include "schema-registry/rest/call.h"
 #include "schema-registry/rest/json_body.h"
+#include "schema-registry/schema_access.h"
 #include "schema-registry/schema_metadata.h"
 
 namespace tocsin::registry {
@@ -18,6 +19,29 @@ namespace {
 // sent.
 bool IsSerialized(std::string_view draft, std::string_view stored) {
   return draft != stored && Base64Decode(draft).ok();
+}
+
+// Of metadata: which version it was made for.
+constexpr const char* kVersionProperty = "confluent:version";
+
+// It says nothing of a version that comes later.
+std::string WithoutVersion(std::string_view metadata) {
+  Json json = Json::parse(metadata, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return std::string(metadata);
+  const auto properties = json.find("properties");
+  if (properties == json.end() || !properties->is_object()) return std::string(metadata);
+  if (properties->erase(kVersionProperty) == 0) return std::string(metadata);
+  return Dump(json);
+}
+
+// The registry speaks of the field of a registration.
+absl::Status AboutNewVersion(const absl::Status& refused) {
+  constexpr std::string_view kField = "\"version\"";
+  std::string message(Message(refused));
+  const std::size_t at = message.find(kField);
+  if (at == std::string::npos) return refused;
+  message.replace(at, kField.size(), "\"newVersion\"");
+  return MakeError(CodeOf(refused), message);
 }
 
 }  // namespace
@@ -49,8 +73,9 @@ Call::Result Call::DeleteSubject() {
     TOCSIN_RETURN_IF_ERROR(
         RequireRole(auth::Role::ROLE_SCHEMA_ADMIN, "deleting a subject permanently"));
   }
-  TOCSIN_ASSIGN_OR_RETURN(const auto versions, registry_.DeleteSubject(actor_, subject, permanent));
-  return Dump(Json(versions));
+  const auto versions = registry_.DeleteSubject(actor_, subject, permanent);
+  if (versions.ok()) return Dump(Json(*versions));
+  return WithoutHiddenImporters(access_, principal_, registry_, subject, versions.status());
 }
 
 Call::Result Call::ListVersions() {
@@ -126,9 +151,9 @@ Call::Result Call::DeleteVersion() {
     TOCSIN_RETURN_IF_ERROR(
         RequireRole(auth::Role::ROLE_SCHEMA_ADMIN, "deleting a version permanently"));
   }
-  TOCSIN_ASSIGN_OR_RETURN(const std::int32_t deleted,
-                          registry_.DeleteVersion(actor_, subject, version, permanent));
-  return Dump(Json(deleted));
+  const auto deleted = registry_.DeleteVersion(actor_, subject, version, permanent);
+  if (deleted.ok()) return Dump(Json(*deleted));
+  return WithoutHiddenImporters(access_, principal_, registry_, subject, deleted.status());
 }
 
 Call::Result Call::ChangeTags() {
@@ -153,13 +178,15 @@ Call::Result Call::ChangeTags() {
     draft.version = request.new_version;
     draft.metadata = MergeMetadata(
         draft.metadata,
-        Dump(Json{{"properties", {{"confluent:version", std::to_string(*request.new_version)}}}}));
+        Dump(Json{{"properties", {{kVersionProperty, std::to_string(*request.new_version)}}}}));
+  } else if (!request.metadata) {
+    draft.metadata = WithoutVersion(draft.metadata);
   }
-  TOCSIN_ASSIGN_OR_RETURN(const SchemaVersion tagged,
-                          registry_.Register(actor_, subject, draft, {}));
+  const auto tagged = registry_.Register(actor_, subject, draft, {});
+  if (!tagged.ok()) return AboutNewVersion(tagged.status());
   std::string text =
-      TextOf(*tagged.schema, ContextOf(tagged.subject)).value_or(*tagged.schema->text);
-  return Dump(RegisteredJson(tagged, std::move(text)));
+      TextOf(*tagged->schema, ContextOf(tagged->subject)).value_or(*tagged->schema->text);
+  return Dump(RegisteredJson(*tagged, std::move(text)));
 }
 
 Call::Result Call::FindByMetadata() {
