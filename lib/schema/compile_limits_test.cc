@@ -137,8 +137,7 @@ TEST(CompileLimitsTest, LongNames) {
   EXPECT_THAT(Compile(FieldsOf(std::string(513, 'A'), 1)),
               Refused("is 513 bytes long, more than the limit of 512"));
   // Each name is short enough, and what is around it is long.
-  std::string package = "a";
-  for (int i = 1; i < 255; ++i) package += ".a";
+  const std::string package(509, 'a');
   const std::string message =
       Concat("syntax='proto3'; package ", package, "; message ", std::string(512, 'A'), " {\n");
   EXPECT_THAT(Compile(message + "int32 a = 1; }"), IsOk());
@@ -182,11 +181,11 @@ TEST(CompileLimitsTest, ATextThatIsManyTimesAsLongPrinted) {
       Concat("syntax='proto3'; package ", std::string(500, 'a'),
              "; import 'google/protobuf/descriptor.proto'; message ", std::string(490, 'M'),
              " { extend google.protobuf.MessageOptions { repeated int32 o = 50000; "
-             "}\n");
+             "} message N {\n");
   for (int i = 0; i < 1'000; ++i) text += "option (o) = 1;\n";
-  EXPECT_THAT(Compile(text + "}"), IsOk());
+  EXPECT_THAT(Compile(text + "}}"), IsOk());
   for (int i = 0; i < 20'000; ++i) text += "option (o) = 1;\n";
-  EXPECT_THAT(Compile(text + "}"),
+  EXPECT_THAT(Compile(text + "}}"),
               Refused("main.proto: with its types and options by their names in full the text is "
                       "more than the limit of 16777216 bytes"));
 }
