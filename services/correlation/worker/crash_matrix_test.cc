@@ -105,6 +105,11 @@ class FusedConsumer final : public kafka::Consumer {
                                                     milliseconds timeout) override {
     return inner_->QueryBeginningOffset(where, timeout);
   }
+  absl::StatusOr<std::optional<std::int64_t>> QueryTimeOffset(const kafka::TopicPartition& where,
+                                                              WallTime time,
+                                                              milliseconds timeout) override {
+    return inner_->QueryTimeOffset(where, time, timeout);
+  }
   void Close() override { inner_->Close(); }
 
  private:
