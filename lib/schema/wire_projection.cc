@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "lib/schema/wire_type.h"
 #include "lib/schema/wire_validator.h"
 
 namespace tocsin::schema {
@@ -25,38 +26,8 @@ using ::google::protobuf::Reflection;
 
 namespace {
 
-enum WireType : std::uint8_t {
-  kVarint = 0,
-  kFixed64 = 1,
-  kDelimited = 2,
-  kStartGroup = 3,
-  kEndGroup = 4,
-  kFixed32 = 5,
-};
-
 // Messages within messages, as in Protobuf's parser.
 constexpr int kMaxDepth = 100;
-
-WireType WireTypeOf(FieldDescriptor::Type type) {
-  switch (type) {
-    case FieldDescriptor::TYPE_DOUBLE:
-    case FieldDescriptor::TYPE_FIXED64:
-    case FieldDescriptor::TYPE_SFIXED64:
-      return kFixed64;
-    case FieldDescriptor::TYPE_FLOAT:
-    case FieldDescriptor::TYPE_FIXED32:
-    case FieldDescriptor::TYPE_SFIXED32:
-      return kFixed32;
-    case FieldDescriptor::TYPE_STRING:
-    case FieldDescriptor::TYPE_BYTES:
-    case FieldDescriptor::TYPE_MESSAGE:
-      return kDelimited;
-    case FieldDescriptor::TYPE_GROUP:
-      return kStartGroup;
-    default:
-      return kVarint;
-  }
-}
 
 // Has this type, or one that can stand in it, what the scanner leaves to Protobuf's parser?
 bool NeedsParser(const Descriptor& type, std::set<const Descriptor*>& seen) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/status.h"
+#include "lib/schema/wire_type.h"
 
 namespace tocsin::schema {
 namespace {
@@ -16,15 +17,6 @@ using ::google::protobuf::Descriptor;
 using ::google::protobuf::EnumValueDescriptor;
 using ::google::protobuf::FieldDescriptor;
 using ::google::protobuf::FileDescriptor;
-
-enum WireType : std::uint32_t {
-  kVarint = 0,
-  kFixed64 = 1,
-  kDelimited = 2,
-  kStartGroup = 3,
-  kEndGroup = 4,
-  kFixed32 = 5,
-};
 
 std::string_view WireTypeName(std::uint32_t type) {
   switch (type) {
@@ -45,29 +37,8 @@ std::string_view WireTypeName(std::uint32_t type) {
   }
 }
 
-WireType ExpectedWireType(FieldDescriptor::Type type) {
-  switch (type) {
-    case FieldDescriptor::TYPE_DOUBLE:
-    case FieldDescriptor::TYPE_FIXED64:
-    case FieldDescriptor::TYPE_SFIXED64:
-      return kFixed64;
-    case FieldDescriptor::TYPE_FLOAT:
-    case FieldDescriptor::TYPE_FIXED32:
-    case FieldDescriptor::TYPE_SFIXED32:
-      return kFixed32;
-    case FieldDescriptor::TYPE_STRING:
-    case FieldDescriptor::TYPE_BYTES:
-    case FieldDescriptor::TYPE_MESSAGE:
-      return kDelimited;
-    case FieldDescriptor::TYPE_GROUP:
-      return kStartGroup;
-    default:
-      return kVarint;
-  }
-}
-
 bool IsNumeric(const FieldDescriptor& field) {
-  const WireType type = ExpectedWireType(field.type());
+  const WireType type = WireTypeOf(field.type());
   return type == kVarint || type == kFixed32 || type == kFixed64;
 }
 
@@ -260,7 +231,7 @@ class Scanner {
 
   bool ScanField(const FieldDescriptor& field, std::uint32_t wire_type, int depth_left,
                  const std::uint8_t* start) {
-    const WireType expected = ExpectedWireType(field.type());
+    const WireType expected = WireTypeOf(field.type());
     if (wire_type != expected) {
       if (wire_type == kDelimited && field.is_repeated() && IsNumeric(field)) {
         return ScanPacked(expected);
@@ -376,7 +347,7 @@ std::optional<FieldValue> TakeValue(const FieldDescriptor& field, Cursor& cursor
   const std::uint8_t* start = cursor.at;
   std::uint64_t raw = 0;
   std::size_t length = 0;
-  switch (ExpectedWireType(field.type())) {
+  switch (WireTypeOf(field.type())) {
     case kVarint:
       if (!cursor.TakeVarint(raw)) return std::nullopt;
       break;
@@ -440,7 +411,7 @@ absl::StatusOr<std::optional<FieldValue>> ReadField(const FieldDescriptor& field
   const auto* begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
   Cursor cursor{.begin = begin, .at = begin, .end = begin + bytes.size()};
   const auto wanted = static_cast<std::uint32_t>(field.number());
-  const auto wanted_type = static_cast<std::uint32_t>(ExpectedWireType(field.type()));
+  const auto wanted_type = static_cast<std::uint32_t>(WireTypeOf(field.type()));
   std::optional<FieldValue> value;
   bool good = true;
   while (good && cursor.at != cursor.end) {
