@@ -150,6 +150,20 @@ TEST(TopicsTest, WantedFollowThePack) {
   EXPECT_EQ(topics[4].configs.at("cleanup.policy"), "compact");
 }
 
+TEST(TopicsTest, TablesAreCompactedAndKeepTheirVersions) {
+  pack::v1::Pack pack;
+  auto& table = *pack.add_tables();
+  table.set_topic("devices");
+  table.set_partitions(2);
+  table.mutable_keep_versions()->set_seconds(3600);
+  const auto topics = WantedTopics({pack}, 1);
+  EXPECT_EQ(topics[0].name, "devices");
+  EXPECT_EQ(topics[0].partitions, 2);
+  EXPECT_EQ(topics[0].configs.at("cleanup.policy"), "compact");
+  EXPECT_EQ(topics[0].configs.at("min.compaction.lag.ms"), "3600000");
+  EXPECT_EQ(topics[0].configs.at("delete.retention.ms"), "86400000");
+}
+
 TEST(TopicsTest, TheDifferenceIsSaidInWords) {
   const std::vector<kafka::TopicSpec> wanted{
       {"new", 6, 1, {{"cleanup.policy", "delete"}}},

@@ -25,6 +25,15 @@ absl::Status CheckReferences(const pack::v1::Pack& pack, const std::string& file
     }
     if (stream.partitions() < 1) return wrong(Concat(stream.topic(), " has no partitions"));
   }
+  for (const auto& table : pack.tables()) {
+    if (table.topic().empty() || table.schema_file().empty() || table.message_type().empty()) {
+      return wrong("a table needs topic, schema-file and message-type");
+    }
+    if (table.partitions() < 1) return wrong(Concat(table.topic(), " has no partitions"));
+    if (FindStream(pack, table.topic()).ok()) {
+      return wrong(Concat(table.topic(), " is a stream and a table; a topic is one of them"));
+    }
+  }
   for (const auto& mapping : pack.csv_mappings()) {
     if (const auto stream = FindStream(pack, mapping.stream()); !stream.ok()) {
       return wrong(Concat("csv-mapping ", mapping.name(), ": ", Message(stream.status())));
@@ -113,6 +122,14 @@ absl::StatusOr<StreamSchema> LoadStreamSchema(const LoadedPack& pack,
     }
   }
   return result;
+}
+
+absl::StatusOr<StreamSchema> LoadTableSchema(const LoadedPack& pack, const pack::v1::Table& table) {
+  pack::v1::Stream stream;
+  stream.set_topic(table.topic());
+  stream.set_schema_file(table.schema_file());
+  stream.set_message_type(table.message_type());
+  return LoadStreamSchema(pack, stream);
 }
 
 }  // namespace tocsin::cli

@@ -44,4 +44,7 @@ struct StreamSchema {
 absl::StatusOr<StreamSchema> LoadStreamSchema(const LoadedPack& pack,
                                               const pack::v1::Stream& stream);
 
+// The same for a table.
+absl::StatusOr<StreamSchema> LoadTableSchema(const LoadedPack& pack, const pack::v1::Table& table);
+
 }  // namespace tocsin::cli

@@ -1,5 +1,7 @@
 #include "cli/core/topics.h"
 
+#include <algorithm>
+
 #include "lib/base/text.h"
 
 namespace tocsin::cli {
@@ -60,6 +62,14 @@ std::vector<kafka::TopicSpec> WantedTopics(const std::vector<pack::v1::Pack>& pa
         add(Concat(stream.topic(), ".late"), stream.partitions(), DeleteAfter(30 * kDay));
       }
       add(Concat(stream.topic(), ".dlq"), stream.partitions(), DeleteAfter(30 * kDay));
+    }
+    for (const auto& table : pack.tables()) {
+      const std::int64_t keep = table.has_keep_versions() ? table.keep_versions().seconds() : kDay;
+      std::map<std::string, std::string> configs = Compacted();
+      // Whoever reads the table anew finds the versions that others still have.
+      configs["min.compaction.lag.ms"] = std::to_string(keep * 1000);
+      configs["delete.retention.ms"] = std::to_string(std::max(keep, kDay) * 1000);
+      add(table.topic(), table.partitions(), std::move(configs));
     }
   }
   add("_schemas", 1, Compacted());

@@ -134,6 +134,11 @@ absl::StatusOr<std::vector<Item>> ItemsOfPack(const Session& session, const std:
     items.push_back(
         {stream.topic(), Concat(stream.topic(), "-value"), std::move(schema.text), {}, ""});
   }
+  for (const auto& table : pack.pack.tables()) {
+    TOCSIN_ASSIGN_OR_RETURN(StreamSchema schema, LoadTableSchema(pack, table));
+    items.push_back(
+        {table.topic(), Concat(table.topic(), "-value"), std::move(schema.text), {}, ""});
+  }
   return items;
 }
 

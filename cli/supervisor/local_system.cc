@@ -254,11 +254,19 @@ absl::Status LocalSystem::RegisterSchemas() {
   const auto stub = SchemaRegistryService::NewStub(channel);
   std::vector<std::string> subjects;
   for (const LoadedPack& pack : plan_.system.packs) {
+    std::vector<std::pair<std::string, std::string>> texts;
     for (const auto& stream : pack.pack.streams()) {
-      TOCSIN_ASSIGN_OR_RETURN(const StreamSchema schema, LoadStreamSchema(pack, stream));
+      TOCSIN_ASSIGN_OR_RETURN(StreamSchema schema, LoadStreamSchema(pack, stream));
+      texts.emplace_back(Concat(stream.topic(), "-value"), std::move(schema.text));
+    }
+    for (const auto& table : pack.pack.tables()) {
+      TOCSIN_ASSIGN_OR_RETURN(StreamSchema schema, LoadTableSchema(pack, table));
+      texts.emplace_back(Concat(table.topic(), "-value"), std::move(schema.text));
+    }
+    for (auto& [subject, text] : texts) {
       schema::v1::RegisterSchemaRequest request;
-      request.set_subject(Concat(stream.topic(), "-value"));
-      request.set_text(schema.text);
+      request.set_subject(subject);
+      request.set_text(std::move(text));
       subjects.push_back(request.subject());
       rpc::ClientContext context(seconds(20));
       schema::v1::RegisterSchemaResponse response;

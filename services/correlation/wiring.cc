@@ -31,6 +31,8 @@
 #include "services/correlation/rule_keeper/streams.h"
 #include "services/correlation/rules_service.h"
 #include "services/correlation/state_service.h"
+#include "services/correlation/tables/table_follower.h"
+#include "services/correlation/tables/table_index.h"
 #include "services/correlation/worker/output_verifier.h"
 #include "services/correlation/worker/standby.h"
 #include "services/correlation/worker/worker_pool.h"
@@ -54,11 +56,30 @@ struct Settings {
   kafka::Connection connection;
   std::int32_t replication = -1;
   std::vector<pack::v1::Stream> streams;
+  std::vector<pack::v1::Table> tables;
+  std::size_t table_bytes = std::size_t{256} << 20;
   std::vector<std::string> worker_ids;
   WorkerOptions worker;
   bool verify_outputs = true;
   bool standby = false;
 };
+
+std::vector<TableOptions> OptionsOf(const std::vector<pack::v1::Table>& tables) {
+  std::vector<TableOptions> options;
+  for (const pack::v1::Table& table : tables) {
+    TableOptions& of_table = options.emplace_back();
+    of_table.topic = table.topic();
+    of_table.keep_versions = config::DurationOr(table.has_keep_versions(), table.keep_versions(),
+                                                of_table.keep_versions);
+  }
+  return options;
+}
+
+std::vector<std::string> TopicsOf(const std::vector<pack::v1::Table>& tables) {
+  std::vector<std::string> topics;
+  for (const pack::v1::Table& table : tables) topics.push_back(table.topic());
+  return topics;
+}
 
 class CorrelationProcess final : public process::Component {
  public:
@@ -72,7 +93,9 @@ class CorrelationProcess final : public process::Component {
         schemas_(std::move(schemas)),
         admin_(std::move(admin)),
         producer_(std::move(producer)),
-        streams_(settings_.streams, *schemas_),
+        streams_(settings_.streams, *schemas_, settings_.tables),
+        tables_(OptionsOf(settings_.tables), settings_.table_bytes),
+        follower_(TopicsOf(settings_.tables), FollowerIo(), tables_),
         keeper_(KeeperIo(), {.replication = settings_.replication,
                              .workers_topic = settings_.worker.WorkersTopic()}),
         lag_(LagOf(), settings_.worker.group),
@@ -81,6 +104,10 @@ class CorrelationProcess final : public process::Component {
         state_service_(StateIo()) {
     for (const char* condition : {"kafka", "registry", "rules", "state"}) {
       runtime_.readiness().Declare(condition);
+    }
+    if (!settings_.tables.empty()) {
+      runtime_.readiness().Declare("tables");
+      table_thread_ = std::thread([this] { FollowTables(); });
     }
     runtime_.server().AddService<v1::RuleService>(service_);
     runtime_.server().AddService<v1::StateService>(state_service_);
@@ -97,6 +124,7 @@ class CorrelationProcess final : public process::Component {
     if (control_.joinable()) control_.join();
     if (verifier_thread_.joinable()) verifier_thread_.join();
     if (standby_thread_.joinable()) standby_thread_.join();
+    if (table_thread_.joinable()) table_thread_.join();
     const bool in_time = workers_.Stop(deadline);
     if (lag_thread_.joinable()) lag_thread_.join();
     if (!in_time) {
@@ -163,6 +191,25 @@ class CorrelationProcess final : public process::Component {
     return io;
   }
 
+  TableFollowerIo FollowerIo() {
+    TableFollowerIo io;
+    io.make_consumer = [this] { return MakeConsumer({}); };
+    io.partition_count = [this](const std::string& topic) {
+      return admin_->PartitionCount(topic, kProbeTimeout);
+    };
+    io.clock = &runtime_.clock();
+    return io;
+  }
+
+  // On a thread of its own: the control thread may have to wait for the registry.
+  void FollowTables() {
+    while (!stop_.stopped()) {
+      const absl::Status tables = follower_.Poll(kRulesPoll);
+      Tell("tables", tables);
+      if (!tables.ok() && !follower_.reading()) stop_.WaitFor(kRetryPause);
+    }
+  }
+
   absl::StatusOr<std::unique_ptr<kafka::Consumer>> MakeConsumer(
       kafka::ConsumerOptions options) const {
     options.connection = settings_.connection;
@@ -189,7 +236,8 @@ class CorrelationProcess final : public process::Component {
     while (!stop_.stopped()) {
       const absl::Status rules = keeper_.Poll(kRulesPoll);
       Tell("rules", rules);
-      if (rules.ok() && !workers_.started()) StartWorkers();
+      // What is judged before the tables are there would be judged without them.
+      if (rules.ok() && !workers_.started() && follower_.caught_up()) StartWorkers();
       const std::string problem = workers_.problem();
       Tell("state", problem.empty() ? absl::OkStatus() : Unavailable(problem));
       if (runtime_.clock().SteadyNow() >= next_probe_) {
@@ -245,6 +293,7 @@ class CorrelationProcess final : public process::Component {
          {kRulesTopic, kDetectionsTopic, kIncidentsTopic, kAggregatesTopic}) {
       need(std::string(topic));
     }
+    for (const pack::v1::Table& table : settings_.tables) need(table.topic());
     for (const pack::v1::Stream& stream : settings_.streams) {
       StreamSpec spec = ToSpec(stream);
       need(spec.topic);
@@ -273,6 +322,7 @@ class CorrelationProcess final : public process::Component {
     options.task.incident_schema = schema(*incidents_);
     options.task.aggregate_schema = schema(*aggregates_);
     options.task.source = kSource;
+    options.task.tables = &tables_;
     std::random_device random;
     const auto word = [&random] { return std::uint64_t{random()} << 32 | random(); };
     options.task.identity_key = {word(), word()};
@@ -345,6 +395,8 @@ class CorrelationProcess final : public process::Component {
   const RegistryStreams streams_;
   // Before the workers, which ask it for stores.
   std::unique_ptr<Standby> standby_;
+  TableIndex tables_;
+  TableFollower follower_;
   WorkerPool workers_;
   RuleKeeper keeper_;
   LagReader lag_;
@@ -361,6 +413,7 @@ class CorrelationProcess final : public process::Component {
   std::thread verifier_thread_;
   std::thread standby_thread_;
   std::thread lag_thread_;
+  std::thread table_thread_;
 };
 
 }  // namespace
@@ -380,6 +433,10 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(const v1::CorrelationCo
     settings.replication = config.kafka().replication_factor();
   }
   TOCSIN_ASSIGN_OR_RETURN(settings.streams, LoadStreams(config.packs()));
+  TOCSIN_ASSIGN_OR_RETURN(settings.tables, LoadTables(config.packs()));
+  if (config.table_bytes() > 0) {
+    settings.table_bytes = static_cast<std::size_t>(config.table_bytes());
+  }
   settings.worker_ids.assign(config.worker_ids().begin(), config.worker_ids().end());
   if (settings.worker_ids.empty()) settings.worker_ids = {"worker-0"};
   if (std::set<std::string>(settings.worker_ids.begin(), settings.worker_ids.end()).size() !=

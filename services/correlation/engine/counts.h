@@ -23,6 +23,11 @@ struct RuleCounts {
   // it has been decided now: may be negative.
   std::int64_t undecided = 0;
   std::int64_t where_errors = 0;
+  // Look-ups in tables: that found a row, that found none, and whose row is no message of the
+  // table's type.
+  std::int64_t found_rows = 0;
+  std::int64_t absent_rows = 0;
+  std::int64_t unreadable_rows = 0;
   std::int64_t detections = 0;
   std::int64_t incidents = 0;
   // Window rules: results written; and by reason what their caps have dropped of what was taken.

@@ -1,6 +1,9 @@
 #include "services/correlation/engine/detector.h"
 
 #include <algorithm>
+#include <set>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "google/protobuf/util/time_util.h"
@@ -17,6 +20,22 @@ namespace {
 using google::protobuf::util::TimeUtil;
 
 constexpr std::size_t kMaxDetectionIds = 1'000;
+constexpr int kMaxEnrichments = 100;
+
+// The rows that the events were judged with, each once.
+void AddEnrichment(const Firing& firing, v1::Detection& detection) {
+  std::set<std::tuple<std::string_view, std::string_view, std::int32_t, std::int64_t>> seen;
+  for (const v1::StoredEvent& event : firing.events) {
+    for (const v1::Enrichment& row : event.enrichment()) {
+      if (!seen.emplace(row.as(), row.key(), row.partition(), row.offset()).second) continue;
+      if (detection.enrichment_size() < kMaxEnrichments) {
+        *detection.add_enrichment() = row;
+      } else {
+        detection.set_enrichment_left_out(detection.enrichment_left_out() + 1);
+      }
+    }
+  }
+}
 
 v1::Detection MakeDetection(const PlannedRule& rule, const std::vector<std::string>& group_key,
                             std::string_view joined, const Firing& firing) {
@@ -43,6 +62,7 @@ v1::Detection MakeDetection(const PlannedRule& rule, const std::vector<std::stri
   for (const v1::StoredEvent& event : firing.events) {
     *detection.add_evidence() = event.reference();
   }
+  AddEnrichment(firing, detection);
   return detection;
 }
 

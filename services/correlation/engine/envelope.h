@@ -37,6 +37,8 @@ struct Envelope {
   std::string_view traceparent;
   // The message's bytes, behind Confluent's prefix.
   std::string_view payload;
+  // What is kept of the rows that it is judged with (Enricher::Evidence).
+  std::string_view enrichment;
 };
 
 // INVALID_ARGUMENT names the header or the part of the value that is missing or wrong. The record

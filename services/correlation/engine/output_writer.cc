@@ -9,6 +9,7 @@
 #include "lib/base/text.h"
 #include "lib/base/time.h"
 #include "lib/schema/wire_format.h"
+#include "services/correlation/engine/enricher.h"
 #include "services/correlation/engine/keys.h"
 #include "tocsin/correlation/v1/aggregate.pb.h"
 #include "tocsin/correlation/v1/detection.pb.h"
@@ -68,7 +69,7 @@ void OutputWriter::NextCause(std::string_view input_topic) {
 void OutputWriter::WriteForward(const Repartition& repartition, std::string key,
                                 const kafka::RecordView& record, const Envelope& envelope,
                                 const Origin& origin, const v1::WatermarkMark& before,
-                                std::string_view late_for) {
+                                const v1::TableRows& rows, std::string_view late_for) {
   OutputRecord& output = Add(OutputKind::kForward, std::string(envelope.traceparent));
   output.record.topic = repartition.topic;
   output.record.partition = PartitionForKey(key, plan_.stream().partitions);
@@ -80,6 +81,7 @@ void OutputWriter::WriteForward(const Repartition& repartition, std::string key,
   }
   output.record.headers.Set(kOriginHeader, EncodeOrigin(origin));
   output.record.headers.Set(kBeforeHeader, before.SerializeAsString());
+  if (!rows.rows().empty()) output.record.headers.Set(kRowsHeader, rows.SerializeAsString());
   if (!late_for.empty()) output.record.headers.Set(kLateHeader, late_for);
 }
 

@@ -27,6 +27,7 @@ class Message;
 namespace tocsin::correlation::v1 {
 class Detection;
 class KeptRecord;
+class TableRows;
 class WatermarkMark;
 class WindowResult;
 }  // namespace tocsin::correlation::v1
@@ -69,10 +70,11 @@ class OutputWriter {
   void NextCause(std::string_view input_topic);
 
   // The event, to the partition of its group key. `before`: what its own partition had seen and
-  // promised before it. `late_for`: see kLateHeader.
+  // promised before it. `rows`: what the rules' look-ups found for it. `late_for`: see kLateHeader.
   void WriteForward(const Repartition& repartition, std::string key,
                     const kafka::RecordView& record, const Envelope& envelope, const Origin& origin,
-                    const v1::WatermarkMark& before, std::string_view late_for);
+                    const v1::WatermarkMark& before, const v1::TableRows& rows,
+                    std::string_view late_for);
   // To every partition of the topic.
   void WriteMarks(const Repartition& repartition, const v1::WatermarkMark& mark);
   void WriteProcessed(const kafka::RecordView& record, const Envelope& envelope,

@@ -90,8 +90,8 @@ void AppendPacked(const Envelope& envelope, std::string_view topic, std::int32_t
   const std::size_t reference_bytes = TextBytes(topic) + NumberBytes(partition_number) +
                                       NumberBytes(offset_number) + TextBytes(envelope.source) +
                                       TextBytes(envelope.id) + TextBytes(envelope.sequence);
-  const std::size_t event_bytes =
-      1 + VarintBytes(reference_bytes) + reference_bytes + TextBytes(envelope.traceparent);
+  const std::size_t event_bytes = 1 + VarintBytes(reference_bytes) + reference_bytes +
+                                  TextBytes(envelope.traceparent) + envelope.enrichment.size();
   const std::size_t begin = out.size();
   out.resize(begin + kPackedHeaderBytes + value.size() + event_bytes);
   Writer writer(out.data() + begin);
@@ -108,6 +108,7 @@ void AppendPacked(const Envelope& envelope, std::string_view topic, std::int32_t
   writer.Text(kIdTag, envelope.id);
   writer.Text(kSequenceTag, envelope.sequence);
   writer.Text(kTraceparentTag, envelope.traceparent);
+  writer.Bytes(envelope.enrichment);
 }
 
 void AppendPacked(const v1::StoredEvent& event, std::string& out) {

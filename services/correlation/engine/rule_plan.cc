@@ -37,15 +37,20 @@ std::shared_ptr<const RulePlan> RulePlan::Make(
   // What all rules of a type read of it.
   std::map<const google::protobuf::Descriptor*, std::size_t> messages;
   std::vector<std::vector<schema::FieldPath>> paths;
-  for (const RuleEntry& entry : rules) {
-    const google::protobuf::Descriptor* descriptor = entry.rule->descriptor();
+  const auto read = [&](const google::protobuf::Descriptor* descriptor,
+                        const std::vector<schema::FieldPath>& wanted, bool joined) {
     const auto [slot, is_new] = messages.try_emplace(descriptor, paths.size());
     if (is_new) {
-      plan->messages_.push_back({nullptr, plan->factory_->GetPrototype(descriptor)});
+      plan->messages_.push_back({nullptr, plan->factory_->GetPrototype(descriptor), joined});
       paths.emplace_back();
     }
     std::vector<schema::FieldPath>& of_type = paths[slot->second];
-    of_type.insert(of_type.end(), entry.rule->paths().begin(), entry.rule->paths().end());
+    of_type.insert(of_type.end(), wanted.begin(), wanted.end());
+  };
+  for (const RuleEntry& entry : rules) {
+    const Enrichment* enrichment = entry.rule->enrichment();
+    read(entry.rule->descriptor(), entry.rule->paths(), enrichment != nullptr);
+    if (enrichment != nullptr) read(enrichment->message, enrichment->key_paths, false);
   }
   for (const auto& [descriptor, slot] : messages) {
     plan->messages_[slot].projection = schema::WireProjection::Compile(descriptor, paths[slot]);
@@ -64,6 +69,15 @@ std::shared_ptr<const RulePlan> RulePlan::Make(
     for (const schema::FieldPath& path : entry.rule->paths()) {
       const std::size_t slot = plan->messages_[planned.message].projection->SlotOf(path);
       planned.slots.push_back(static_cast<std::uint32_t>(slot));
+    }
+    if (const Enrichment* enrichment = entry.rule->enrichment()) {
+      plan->looks_rows_up_ = true;
+      planned.enrichment = enrichment;
+      planned.own_message = messages.at(enrichment->message);
+      const schema::WireProjection& own = *plan->messages_[planned.own_message].projection;
+      for (const schema::FieldPath& path : enrichment->key_paths) {
+        planned.key_slots.push_back(static_cast<std::uint32_t>(own.SlotOf(path)));
+      }
     }
     plan->kept_.insert({entry.rule->id(), entry.version});
     if (planned.event_time()) {

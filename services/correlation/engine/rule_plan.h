@@ -57,6 +57,11 @@ struct PlannedRule {
   // Which of RulePlan::messages() it reads, and where in it each of the rule's paths().
   std::size_t message = 0;
   std::vector<std::uint32_t> slots;
+  // nullptr: it looks nothing up. Otherwise the stream's own message in RulePlan::messages(), and
+  // where in it each of Enrichment::key_paths.
+  const Enrichment* enrichment = nullptr;
+  std::size_t own_message = 0;
+  std::vector<std::uint32_t> key_slots;
 
   // Time goes on for it in silence, so that its last windows close.
   bool closes_in_silence() const {
@@ -96,9 +101,13 @@ class RulePlan {
   struct MessageType {
     std::shared_ptr<const schema::WireProjection> projection;
     const google::protobuf::Message* prototype = nullptr;
+    // With rows of tables joined to it; otherwise it is what the stream carries.
+    bool joined = false;
   };
   const std::vector<MessageType>& messages() const { return messages_; }
   std::size_t rule_count() const { return rule_count_; }
+  // Some rule joins rows of tables to its events.
+  bool looks_rows_up() const { return looks_rows_up_; }
 
   // The idle_timeouts of all rules in event-time order, ascending, each once. Empty: silence means
   // nothing here.
@@ -127,6 +136,7 @@ class RulePlan {
   std::unique_ptr<google::protobuf::DynamicMessageFactory> factory_;
   std::vector<MessageType> messages_;
   std::size_t rule_count_ = 0;
+  bool looks_rows_up_ = false;
   std::vector<Duration> idle_timeouts_;
   Duration max_disorder_{};
   Duration window_horizon_{};

@@ -120,6 +120,8 @@ class Task::Batch {
     std::uint64_t hash = 0;
     // Where the window of that key most likely is.
     const TypedCache<Window>::Entry* window = nullptr;
+    // Of a rule that looks rows up.
+    Enricher::LookedUp rows;
   };
 
   // An event that was looked into ahead of its turn: what of it does not depend on those before it.
@@ -134,6 +136,8 @@ class Task::Batch {
     Hash128 identity;
     // The first of its messages, one for each of the plan's.
     schema::ProjectedMessage* messages = nullptr;
+    // nullptr: no rule looks rows up.
+    Enricher* enricher = nullptr;
     // By the rule's number; of the rules that read its topic.
     std::vector<Part> parts;
   };
@@ -154,6 +158,7 @@ class Task::Batch {
       }
       for (std::size_t i = 0; i < count; ++i) {
         decoded[i].messages = task_.messages_.data() + i * plan_.messages().size();
+        if (!task_.enrichers_.empty()) decoded[i].enricher = &task_.enrichers_[i];
         Decode(*records[begin + i], decoded[i]);
       }
       for (std::size_t i = 0; i < count; ++i) ExpectWindows(decoded[i]);
@@ -197,6 +202,10 @@ class Task::Batch {
       decoded.read = CheckAdmissible(record.key.has_value(), decoded.envelope.time);
     }
     if (!decoded.read.ok()) return;
+    if (decoded.enricher != nullptr) {
+      decoded.enricher->Begin(decoded.messages, decoded.envelope.payload, decoded.envelope.time,
+                              own ? std::nullopt : record.headers.Find(kRowsHeader));
+    }
     if (!own) {
       for (const PlannedRule& rule : decoded.repartition->rules) Examine(rule, decoded);
       return;
@@ -218,6 +227,7 @@ class Task::Batch {
                                     plan_.stream().topic, " carries ", expected));
     }
     for (std::size_t i = 0; i < plan_.messages().size(); ++i) {
+      if (plan_.messages()[i].joined) continue;
       if (!decoded.messages[i].Read(decoded.envelope.payload)) {
         return InvalidArgument(Concat("the value is not a message of type ",
                                       decoded.messages[i].projection().descriptor()->full_name()));
@@ -231,8 +241,15 @@ class Task::Batch {
   }
 
   void Examine(const PlannedRule& rule, Decoded& decoded) {
-    const schema::FieldView fields = FieldsOf(rule, decoded);
     Part& part = decoded.parts[rule.number];
+    if (rule.enrichment != nullptr) {
+      part.rows = decoded.enricher->Enrich(rule);
+      if (!part.rows.complete) {
+        part.kind = Part::Kind::kMissingKey;
+        return;
+      }
+    }
+    const schema::FieldView fields = FieldsOf(rule, decoded);
     absl::Status error;
     if (!rule.rule->Matches(fields, &error)) {
       part.kind = error.ok() ? Part::Kind::kFiltered : Part::Kind::kWhereError;
@@ -341,8 +358,12 @@ class Task::Batch {
     }
     if (!wanted) return;
     ++result_.counts.forwarded;
+    rows_.Clear();
+    for (const PlannedRule& rule : repartition.rules) {
+      if (rule.enrichment != nullptr) decoded.enricher->Describe(rule, rows_);
+    }
     outputs_.WriteForward(repartition, *forward_key, record, envelope, origin,
-                          before.ToMark(task_.partition_), late_for);
+                          before.ToMark(task_.partition_), rows_, late_for);
   }
 
   void Count(const PlannedRule& rule, Verdict verdict) {
@@ -367,7 +388,13 @@ class Task::Batch {
 
   // Does the event take part in the rule? Counts why not.
   bool Admit(const PlannedRule& rule, const Decoded& decoded) {
-    switch (decoded.parts[rule.number].kind) {
+    const Part& part = decoded.parts[rule.number];
+    if (rule.enrichment != nullptr) {
+      counts(rule).found_rows += part.rows.found;
+      counts(rule).absent_rows += part.rows.absent;
+      counts(rule).unreadable_rows += part.rows.unreadable;
+    }
+    switch (part.kind) {
       case Part::Kind::kTakesPart:
         return true;
       case Part::Kind::kMissingKey:
@@ -454,7 +481,7 @@ class Task::Batch {
   std::optional<Taken> Take(const PlannedRule& rule, const kafka::RecordView& record,
                             const Decoded& decoded, const Origin& origin,
                             std::optional<WallTime> watermark) {
-    const Envelope& envelope = decoded.envelope;
+    const Envelope& envelope = EnvelopeFor(rule, decoded);
     const Part& part = decoded.parts[rule.number];
     if (const CompiledWindow* window = rule.rule->window()) {
       return windows_.Take(rule, SplitKey(part.group_key, rule.key_fields()),
@@ -476,6 +503,14 @@ class Task::Batch {
     }
     buffer_.Hold(rule, envelope, origin, part.group_key, value_);
     return Taken();
+  }
+
+  // With what is kept of the rows that it was judged with. Good until the next call.
+  const Envelope& EnvelopeFor(const PlannedRule& rule, const Decoded& decoded) {
+    if (rule.enrichment == nullptr || rule.rule->window() != nullptr) return decoded.envelope;
+    enriched_ = decoded.envelope;
+    enriched_.enrichment = decoded.enricher->Evidence(rule);
+    return enriched_;
   }
 
   void Release(const PlannedRule& rule) {
@@ -530,6 +565,8 @@ class Task::Batch {
   // Of the event at hand; used again for the next.
   std::string value_;
   std::string packed_;
+  Envelope enriched_;
+  v1::TableRows rows_;
   std::vector<LateFor> late_;
 };
 
@@ -546,11 +583,13 @@ Task::~Task() = default;
 void Task::SetPlan(std::shared_ptr<const RulePlan> plan) {
   // Messages go before the plan whose factory made them.
   messages_.clear();
+  enrichers_.clear();
   plan_ = std::move(plan);
   for (std::size_t i = 0; i < kLookAhead; ++i) {
     for (const RulePlan::MessageType& message : plan_->messages()) {
       messages_.emplace_back(message.projection, *message.prototype);
     }
+    if (plan_->looks_rows_up()) enrichers_.emplace_back(options_.tables);
   }
   window_caches_.clear();
   std::vector<const PlannedRule*> rules(plan_->rule_count());

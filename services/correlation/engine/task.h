@@ -19,6 +19,7 @@
 //   deduplicator       identities: which event was seen before
 //   watermarks         event time of this partition and, by marks, of the others
 //   reorder_buffer     events that wait for the watermark
+//   enricher           rows of tables that rules look up
 //   detector           windows, detections, incidents
 //   window_operator    window rules: aggregates over windows
 //   output_writer      records as they lie on their topics
@@ -32,6 +33,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,6 +47,7 @@
 #include "services/correlation/engine/counts.h"
 #include "services/correlation/engine/deduplicator.h"
 #include "services/correlation/engine/detector.h"
+#include "services/correlation/engine/enricher.h"
 #include "services/correlation/engine/garbage_collector.h"
 #include "services/correlation/engine/idle_tracker.h"
 #include "services/correlation/engine/output_writer.h"
@@ -123,6 +126,8 @@ class Task {
   std::vector<schema::ProjectedMessage> messages_;
   // Something was done since the last flush.
   bool worked_ = false;
+  // One for each event that is looked into; none where no rule looks rows up.
+  std::deque<Enricher> enrichers_;
   Deduplicator deduplicator_;
   ReorderBuffer buffer_;
   WindowCaches window_caches_;

@@ -24,7 +24,11 @@ struct OutputSchema {
   std::vector<std::int32_t> message_indexes = {0};
 };
 
+class Tables;
+
 struct TaskOptions {
+  // Where rules look things up; must outlive the task. nullptr: there are no tables.
+  const Tables* tables = nullptr;
   OutputSchema detection_schema;
   OutputSchema incident_schema;
   OutputSchema aggregate_schema;

@@ -109,6 +109,35 @@ class RuleKeeperTest : public ::testing::Test {
   std::thread poller_;
 };
 
+TEST_F(RuleKeeperTest, ATableHasTheNewestSchemaOfItsTopic) {
+  RegisterSchema();
+  pack::v1::Table table;
+  table.set_topic("townships");
+  table.set_schema_file("township.proto");
+  table.set_message_type("test.Township");
+  pack::v1::Table later = table;
+  later.set_topic("later");
+  const RegistryStreams streams(pack_, *schemas_, {table, later});
+  EXPECT_THAT(streams.TableNames(), ::testing::ElementsAre("later", "townships"));
+  EXPECT_THAT(streams.FindTable("other"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(streams.FindTable("later"), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                                   HasSubstr("register township.proto")));
+  EXPECT_THAT(registry_.Register("townships-value",
+                                 "syntax = \"proto3\"; package test; enum Size { SIZE_NONE = 0; "
+                                 "SIZE_CITY = 1; } message Township { Size size = 1; }\n",
+                                 {}),
+              IsOk());
+  EXPECT_THAT(streams.FindTable("townships"), IsOk());
+  // Both come from the registry as files of one name.
+  EXPECT_THAT(CompileRule("id: r\nstream: calls.raw\n"
+                          "enrich: [{table: townships, key: township, as: home}]\n"
+                          "where: home.size == Size.SIZE_CITY\n"
+                          "correlation: {type: event_count, group-by: [place], timespan: 1m, "
+                          "condition: {gte: 2}}\n",
+                          "r.yaml", streams),
+              IsOk());
+}
+
 TEST_F(RuleKeeperTest, AppliesCountsVersionsAndDeletes) {
   RegisterSchema();
   auto keeper = MakeKeeper();

@@ -64,7 +64,10 @@ class Compiled final : public CompiledRule {
   const Rule& spec() const override { return spec_; }
   const std::string& content_hash() const override { return content_hash_; }
   const std::string& source() const override { return source_; }
-  const google::protobuf::Descriptor* descriptor() const override { return stream_.descriptor; }
+  const google::protobuf::Descriptor* descriptor() const override {
+    return enrichment_ ? enrichment_->joined : stream_.descriptor;
+  }
+  const Enrichment* enrichment() const override { return enrichment_ ? &*enrichment_ : nullptr; }
   RuleOrder order() const override {
     return spec_.order() == rule::v1::ORDER_EVENT_TIME ? RuleOrder::kEventTime
                                                        : RuleOrder::kArrival;
@@ -162,12 +165,21 @@ class Compiled final : public CompiledRule {
     };
     add(group_by_, group_by_at_);
     add(value_fields_, value_fields_at_);
+    if (!enrichment_) return;
+    for (Lookup& lookup : enrichment_->lookups) {
+      for (Lookup::Output& output : lookup.outputs) {
+        output.at = paths_.size();
+        for (schema::FieldPath& path : output.path.Paths()) paths_.push_back(std::move(path));
+      }
+    }
   }
 
   Rule spec_;
   std::string source_;
   std::string content_hash_;
   StreamInfo stream_;
+  // Before what was compiled against its joined type.
+  std::optional<Enrichment> enrichment_;
   microseconds timespan_{0};
   std::unique_ptr<cel::Program> where_;
   std::vector<FieldPath> group_by_;
@@ -430,12 +442,23 @@ class RuleCompiler {
     }
     if (!stream.ok()) return stream.status();
     rule_->stream_ = *std::move(stream);
+    if (!spec_.enrich().empty()) {
+      TOCSIN_ASSIGN_OR_RETURN(Enrichment enrichment, ResolveEnrichment(
+                                                         spec_, *rule_->stream_.descriptor,
+                                                         [this](std::string_view topic) {
+                                                           return streams_.FindTable(topic);
+                                                         },
+                                                         streams_.TableNames(), mistakes_));
+      // Without the joined type every use of a row would look like a mistake.
+      if (enrichment.joined == nullptr) return absl::OkStatus();
+      rule_->enrichment_ = std::move(enrichment);
+    }
     CompileWhere();
     const bool window = spec_.has_window();
     rule_->group_by_ =
         ResolveAll(window ? "window.group_by" : "correlation.group_by", rule_->group_by());
     if (window) {
-      ResolveAggregates(spec_, *rule_->stream_.descriptor, *rule_->window_, mistakes_);
+      ResolveAggregates(spec_, *rule_->descriptor(), *rule_->window_, mistakes_);
     }
     rule_->value_fields_ =
         ResolveAll("correlation.condition.field", spec_.correlation().condition().field());
@@ -451,7 +474,7 @@ class RuleCompiler {
   void CompileWhere() {
     if (spec_.where().empty()) return;
     cel::CompileError error;
-    auto program = cel::Compile(spec_.where(), rule_->stream_.descriptor, &error);
+    auto program = cel::Compile(spec_.where(), rule_->descriptor(), &error);
     if (program.ok()) {
       rule_->where_ = *std::move(program);
       return;
@@ -477,7 +500,7 @@ class RuleCompiler {
         FailAtValue(place, Concat("'", names[i], "' is named twice"));
         continue;
       }
-      absl::StatusOr<FieldPath> field = FieldPath::Resolve(names[i], *rule_->stream_.descriptor);
+      absl::StatusOr<FieldPath> field = FieldPath::Resolve(names[i], *rule_->descriptor());
       if (field.ok()) {
         fields.push_back(*std::move(field));
       } else {
@@ -493,7 +516,8 @@ class RuleCompiler {
     if (!partition_key.empty() && std::count(group_by.begin(), group_by.end(), partition_key) > 0) {
       return;
     }
-    const std::vector<std::string> fields(group_by.begin(), group_by.end());
+    std::vector<std::string> fields;
+    for (const std::string& field : group_by) fields.push_back(TopicPart(spec_, field));
     rule_->repartition_topic_ =
         Concat("correlation-", spec_.stream(), "-by-",
                fields.empty() ? std::string(".all") : Join(fields, "-"), "-repartition");
@@ -515,7 +539,15 @@ class RuleCompiler {
 
 }  // namespace
 
-FixedStreams::FixedStreams(std::vector<StreamInfo> streams) {
+absl::StatusOr<TableInfo> StreamDirectory::FindTable(std::string_view topic) const {
+  return NotFound(Concat("no table '", topic, "'"));
+}
+
+FixedStreams::FixedStreams(std::vector<StreamInfo> streams, std::vector<TableInfo> tables) {
+  for (TableInfo& table : tables) {
+    std::string topic = table.topic;
+    tables_.insert_or_assign(std::move(topic), std::move(table));
+  }
   for (StreamInfo& stream : streams) {
     std::string topic = stream.topic;
     streams_.insert_or_assign(std::move(topic), std::move(stream));
@@ -531,6 +563,18 @@ absl::StatusOr<StreamInfo> FixedStreams::Find(std::string_view topic) const {
 std::vector<std::string> FixedStreams::Names() const {
   std::vector<std::string> names;
   for (const auto& [topic, stream] : streams_) names.push_back(topic);
+  return names;
+}
+
+absl::StatusOr<TableInfo> FixedStreams::FindTable(std::string_view topic) const {
+  const auto found = tables_.find(topic);
+  if (found == tables_.end()) return StreamDirectory::FindTable(topic);
+  return found->second;
+}
+
+std::vector<std::string> FixedStreams::TableNames() const {
+  std::vector<std::string> names;
+  for (const auto& [topic, table] : tables_) names.push_back(topic);
   return names;
 }
 

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/schema/wire_projection.h"
+#include "services/correlation/rules/enrichment.h"
 #include "services/correlation/rules/window_rule.h"
 #include "tocsin/rule/v1/rule.pb.h"
 
@@ -47,17 +48,23 @@ class StreamDirectory {
   virtual absl::StatusOr<StreamInfo> Find(std::string_view topic) const = 0;
   // For "did you mean".
   virtual std::vector<std::string> Names() const = 0;
+  // The tables that rules may look into, alike.
+  virtual absl::StatusOr<TableInfo> FindTable(std::string_view topic) const;
+  virtual std::vector<std::string> TableNames() const { return {}; }
 };
 
 // A directory of streams known beforehand.
 class FixedStreams final : public StreamDirectory {
  public:
-  explicit FixedStreams(std::vector<StreamInfo> streams);
+  explicit FixedStreams(std::vector<StreamInfo> streams, std::vector<TableInfo> tables = {});
   absl::StatusOr<StreamInfo> Find(std::string_view topic) const override;
   std::vector<std::string> Names() const override;
+  absl::StatusOr<TableInfo> FindTable(std::string_view topic) const override;
+  std::vector<std::string> TableNames() const override;
 
  private:
   std::map<std::string, StreamInfo, std::less<>> streams_;
+  std::map<std::string, TableInfo, std::less<>> tables_;
 };
 
 enum class RuleOrder { kArrival, kEventTime };
@@ -77,7 +84,10 @@ class CompiledRule {
   virtual const std::string& source() const = 0;
 
   const std::string& stream() const { return spec().stream(); }
+  // Of the messages that it is asked about: the stream's own, or with rows of tables joined to it.
   virtual const google::protobuf::Descriptor* descriptor() const = 0;
+  // nullptr: it looks nothing up.
+  virtual const Enrichment* enrichment() const { return nullptr; }
 
   virtual RuleOrder order() const = 0;
   // Zero for order: arrival.

@@ -497,10 +497,21 @@ TEST_F(RuleTest, TheExamplesOfTheManualCompile) {
       "syntax = 'proto3'; package shop.v1; message Bid { string auction = 1; "
       "string category = 2; double price = 3; }",
       "shop.proto", "shop.v1.Bid");
+  const auto* reading = Build(
+      "syntax = 'proto3'; package iot.v1; message Reading { string device_id = 1; double "
+      "temperature = 2; }",
+      "reading.proto", "iot.v1.Reading");
+  const auto* device = Build(
+      "syntax = 'proto3'; package iot.v1; enum Kind { KIND_UNSPECIFIED = 0; KIND_PUMP = 1; } "
+      "message Owner { string name = 1; } message Device { string region = 1; double limit = 2; "
+      "Kind kind = 3; Owner owner = 4; }",
+      "device.proto", "iot.v1.Device");
   streams_ = std::make_unique<FixedStreams>(
       std::vector<StreamInfo>{{"alerts.raw", alert_->GetDescriptor(), "township", nullptr},
                               {"port.calls", call_, "berth", nullptr},
-                              {"bids", bid, "auction", nullptr}});
+                              {"bids", bid, "auction", nullptr},
+                              {"iot.readings", reading, "device_id", nullptr}},
+      std::vector<TableInfo>{{"devices", device, nullptr}});
   const std::string page = ReadFile("docs/rules.md");
   const std::vector<std::string> rules = CodeBlocks(page, "yaml");
   EXPECT_FALSE(rules.empty());

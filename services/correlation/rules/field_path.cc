@@ -93,6 +93,10 @@ absl::StatusOr<FieldPath> FieldPath::ResolveNumber(std::string_view path,
   return resolved;
 }
 
+absl::StatusOr<FieldPath> FieldPath::ResolveAny(std::string_view path, const Descriptor& message) {
+  return ResolveSteps(path, message);
+}
+
 bool FieldPath::whole() const {
   switch (steps_.back()->cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
@@ -193,7 +197,7 @@ bool FieldPath::AppendText(const schema::FieldView& fields, std::size_t first, b
   const schema::Slot& slot = fields[first + steps_.size() - 1];
   if (field.has_presence() && !slot.present) return false;
   const auto append_number = [&out](auto number) {
-    std::array<char, 24> text{};
+    std::array<char, 32> text{};
     const auto end = std::to_chars(text.data(), text.data() + text.size(), number).ptr;
     out.append(text.data(), end);
   };
@@ -231,6 +235,12 @@ bool FieldPath::AppendText(const schema::FieldView& fields, std::size_t first, b
       return true;
     case FieldDescriptor::CPPTYPE_BOOL:
       out += slot.boolean ? "true" : "false";
+      return true;
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      append_number(static_cast<float>(slot.real));
+      return true;
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      append_number(slot.real);
       return true;
     default:
       // Resolve lets no other type pass.

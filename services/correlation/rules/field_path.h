@@ -29,6 +29,9 @@ class FieldPath {
   // For what is computed with: whole and floating-point numbers only.
   static absl::StatusOr<FieldPath> ResolveNumber(std::string_view path,
                                                  const google::protobuf::Descriptor& message);
+  // For what is shown: any single value.
+  static absl::StatusOr<FieldPath> ResolveAny(std::string_view path,
+                                              const google::protobuf::Descriptor& message);
   // Holds whole numbers.
   bool whole() const;
 

@@ -58,6 +58,15 @@ void CountCommitted(std::string_view stream, const Counts& counts) {
     Add("tocsin_correlation_where_errors_total",
         "Events for which a rule's `where` could not be evaluated; they count as filtered.",
         {{"rule", rule}}, of_rule.where_errors);
+    const auto looked_up = [&, &id = rule](const char* outcome, std::int64_t count) {
+      Add("tocsin_correlation_lookups_total",
+          "What a rule's look-ups in tables found: a row, none, or one that is no message of the "
+          "table's type.",
+          {{"rule", id}, {"outcome", outcome}}, count);
+    };
+    looked_up("found", of_rule.found_rows);
+    looked_up("absent", of_rule.absent_rows);
+    looked_up("unreadable", of_rule.unreadable_rows);
     Add("tocsin_correlation_detections_total", "Detections of a rule.", {{"rule", rule}},
         of_rule.detections);
     Add("tocsin_correlation_incidents_total", "Incidents opened by a rule.", {{"rule", rule}},
