@@ -2,8 +2,9 @@
 // holds writes a detection and the incident that it opens or joins.
 //
 // A detection joins the last incident of its rule and group key while it comes within the rule's
-// `join_within` of that incident's last detection. The state behind it are the keys k and i of
-// docs/formats/correlation-state.md.
+// `join_within` of that incident's last detection. With `correct_within` a late event is put among
+// those judged before it; what is different then is told again (docs/formats/time.md). The state
+// behind it are the keys k and i of docs/formats/correlation-state.md.
 //
 // Threads: one at a time. Lives for one batch.
 #pragma once
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "services/correlation/engine/counts.h"
+#include "services/correlation/engine/history.h"
 #include "services/correlation/engine/output_writer.h"
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/engine/state_view.h"
@@ -45,12 +47,30 @@ class Detector {
     const std::string_view joined;
   };
 
+  // `head`, `entry`: of rules with correct_within; gets what a correction needs to know.
   void Fire(const PlannedRule& rule, const Group& group, const Firing& firing,
-            std::int64_t timestamp_us);
+            std::int64_t timestamp_us, v1::HistoryHead* head = nullptr,
+            v1::HistoryEntry* entry = nullptr);
+  void WriteDetection(const PlannedRule& rule, const Group& group, const v1::Detection& detection,
+                      const Firing& firing);
   // The incident with this detection (at `time_us`) counted in.
   v1::IncidentRecord JoinIncident(const PlannedRule& rule, const Group& group,
                                   std::string_view detection_id, std::int64_t time_us,
-                                  std::int64_t timestamp_us);
+                                  std::int64_t timestamp_us, v1::HistoryHead* head);
+
+  // --- correct_within: corrections.cc ---
+
+  void EvaluateWithHistory(const PlannedRule& rule, std::string_view joined, std::uint64_t hash,
+                           const PackedEvent& event, std::int64_t timestamp_us);
+  // `late` comes before something that was judged.
+  void Correct(const PlannedRule& rule, const Group& group, std::uint64_t hash, History& history,
+               HistoryItem late, std::int64_t timestamp_us);
+  // The latest under `incident_key`, the others with the key's history.
+  void StoreIncidents(const PlannedRule& rule, v1::HistoryHead& head,
+                      const std::string& incident_key, std::vector<v1::IncidentRecord> records);
+  static void KeepIncident(const PlannedRule& rule, v1::IncidentRecord record,
+                           v1::HistoryHead& head);
+
   RuleCounts& counts(const PlannedRule& rule) { return counts_[rule.number]; }
 
   StateView& state_;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "lib/base/text.h"
+#include "services/correlation/engine/history.h"
 #include "services/correlation/engine/keys.h"
 #include "services/correlation/engine/state_message.h"
 #include "services/correlation/engine/window.h"
@@ -38,7 +39,7 @@ const PlannedRule* FindRule(const RulePlan& plan, std::string_view rest, bool by
 
 bool IsDead(const RulePlan& plan, std::string_view key, std::string_view value,
             std::int64_t timestamp_us, ReorderBuffer& buffer) {
-  const PlannedRule* rule = FindRule(plan, key.substr(1), key.front() == 'k');
+  const PlannedRule* rule = FindRule(plan, key.substr(1), key.front() != 'i');
   if (rule == nullptr) return false;
   std::int64_t last = 0;
   std::int64_t touched = 0;
@@ -47,12 +48,15 @@ bool IsDead(const RulePlan& plan, std::string_view key, std::string_view value,
     const Window::Summary window = Window::Summarise(value);
     last = window.highest_us;
     touched = window.touched_us;
-    lifetime = rule->rule->timespan();
+    lifetime = rule->rule->timespan() + rule->rule->correct_within();
   } else if (key.front() == 'i') {
     const auto incident = ParseState<v1::IncidentRecord>(value);
     last = incident.last_detection_us();
     touched = incident.touched_us();
-    lifetime = rule->rule->join_within();
+    lifetime = rule->rule->join_within() + rule->rule->correct_within();
+  } else if (key.front() == 'j') {
+    last = ParseState<v1::HistoryHead>(value).highest_us();
+    lifetime = History::Lifetime(*rule);
   } else {
     return false;
   }
@@ -116,7 +120,7 @@ bool GarbageCollector::TakeUpPlan(const RulePlan& plan, StateView& state) {
 
 void GarbageCollector::Sweep(const RulePlan& plan, std::int64_t timestamp_us, ReorderBuffer& buffer,
                              WindowCaches& windows, StateView& state) {
-  // Incidents (i) and windows (k) lie next to each other.
+  // Incidents (i), histories (j) and windows (k) lie next to each other.
   constexpr std::string_view kBegin = "i";
   constexpr std::string_view kEnd = "l";
   const std::string from = sweep_from_.empty() ? std::string(kBegin) : sweep_from_;
@@ -134,12 +138,16 @@ void GarbageCollector::Sweep(const RulePlan& plan, std::int64_t timestamp_us, Re
     return true;
   });
   for (const auto& [key, value] : dead) {
-    if (key.front() != 'k') {
+    if (key.front() == 'i') {
       state.Delete(key);
       continue;
     }
-    Window::Remove(key, value, state);
     const PlannedRule* rule = FindRule(plan, std::string_view(key).substr(1), true);
+    if (key.front() == 'j') {
+      History::Remove(*rule, key, state);
+      continue;
+    }
+    Window::Remove(key, value, state);
     windows[rule->number].Forget(std::string_view(key).substr(1 + rule->prefix.size()));
   }
 }
@@ -156,7 +164,7 @@ bool GarbageCollector::RemoveRetired(const RulePlan& plan, StateView& state) {
         return doomed.size() < budget;
       });
     };
-    for (const char type : {'b', 'h', 'k', 'l', 'n', 'p', 'q', 'u', 'w'})
+    for (const char type : {'b', 'h', 'j', 'k', 'l', 'n', 'p', 'q', 'u', 'w', 'y'})
       collect(Concat(type, prefix));
     const std::string rule_id(RuleIdOfPrefix(prefix));
     if (!plan.KeepsAnyOf(rule_id)) collect(IncidentKeyPrefix(rule_id));

@@ -107,6 +107,15 @@ std::string KnownRuleKey(std::string_view rule_prefix) {
   return Concat(kKnownRulePrefix, rule_prefix);
 }
 
+std::string HistoryHeadKey(std::string_view rule_prefix, std::string_view joined) {
+  return Concat('j', rule_prefix, joined);
+}
+std::string HistoryKeyPrefix(std::string_view rule_prefix, std::string_view joined) {
+  std::string out = Concat('y', rule_prefix);
+  AppendOrderedText(out, joined);
+  return out;
+}
+
 std::string WindowRuleKey(std::string_view rule_prefix) { return Concat('l', rule_prefix); }
 std::string KeyedWindowsKey(std::string_view rule_prefix, std::string_view joined) {
   return Concat('n', rule_prefix, joined);

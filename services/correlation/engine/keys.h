@@ -54,6 +54,10 @@ std::string IdentityLogKey();                            // c
 std::string KnownRuleKey(std::string_view rule_prefix);  // g
 inline constexpr std::string_view kKnownRulePrefix = "g";
 
+// Rules with correct_within: what is kept of a group key, and each of its events behind its place.
+std::string HistoryHeadKey(std::string_view rule_prefix, std::string_view joined);    // j
+std::string HistoryKeyPrefix(std::string_view rule_prefix, std::string_view joined);  // y
+
 // Window rules.
 std::string WindowRuleKey(std::string_view rule_prefix);                             // l
 std::string KeyedWindowsKey(std::string_view rule_prefix, std::string_view joined);  // n

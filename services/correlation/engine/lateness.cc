@@ -54,6 +54,14 @@ std::optional<WindowPlace> PlaceInWindows(const CompiledWindow& window, std::int
   }
 }
 
+std::optional<WallTime> PlaceInOrder(const CompiledRule& rule, WallTime time,
+                                     std::optional<WallTime> watermark) {
+  if (!watermark.has_value() || time > *watermark) return time;
+  if (!rule.spec().has_correct_within()) return std::nullopt;
+  if (*watermark - time > rule.correct_within()) return std::nullopt;
+  return *watermark + std::chrono::microseconds(1);
+}
+
 Verdict Judge(const CompiledRule& rule, WallTime time, std::optional<WallTime> watermark) {
   if (const CompiledWindow* window = rule.window()) {
     std::optional<std::int64_t> watermark_us;
@@ -62,7 +70,7 @@ Verdict Judge(const CompiledRule& rule, WallTime time, std::optional<WallTime> w
     if (!place.has_value()) return Verdict::kLate;
     return place->doubtful ? Verdict::kUndecided : Verdict::kTaken;
   }
-  return watermark.has_value() && time <= *watermark ? Verdict::kLate : Verdict::kTaken;
+  return PlaceInOrder(rule, time, watermark).has_value() ? Verdict::kTaken : Verdict::kLate;
 }
 
 }  // namespace tocsin::correlation

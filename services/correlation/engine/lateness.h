@@ -47,6 +47,11 @@ std::int64_t ForgetOfSession(const CompiledWindow& window, std::int64_t last_us)
 std::int64_t FloorTo(std::int64_t us, std::int64_t step);
 std::int64_t CeilTo(std::int64_t us, std::int64_t step);
 
+// The same for a correlation rule in event-time order: an event that is late, but not too late to
+// correct something, is judged just behind what its own partition had promised before it.
+std::optional<WallTime> PlaceInOrder(const CompiledRule& rule, WallTime time,
+                                     std::optional<WallTime> watermark);
+
 // For a rule in event-time order.
 Verdict Judge(const CompiledRule& rule, WallTime time, std::optional<WallTime> watermark);
 

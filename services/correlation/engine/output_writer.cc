@@ -185,8 +185,10 @@ void OutputWriter::WriteDeadLetter(const kafka::RecordView& record, const absl::
 
 void OutputWriter::WriteDetection(const v1::Detection& detection, const std::string& key,
                                   const Firing& firing) {
-  AddEvent(OutputKind::kDetection, options_.detections_topic, key, options_.detection_schema,
-           detection, detection.id(), SeverityText(detection.severity()), firing);
+  AddEvent(
+      OutputKind::kDetection, options_.detections_topic, key, options_.detection_schema, detection,
+      detection.revision() > 1 ? Concat(detection.id(), '/', detection.revision()) : detection.id(),
+      SeverityText(detection.severity()), firing);
 }
 
 void OutputWriter::WriteIncident(const tocsin::incident::v1::Incident& incident,

@@ -69,10 +69,10 @@ bool ReorderBuffer::ReleasedBeyond(const PlannedRule& rule, std::int64_t us, Dur
 }
 
 void ReorderBuffer::Hold(const PlannedRule& rule, const Envelope& envelope, const Origin& origin,
-                         std::string_view group_key, std::string_view value) {
+                         std::string_view group_key, std::string_view value, WallTime position) {
   OfRule& of = Of(rule);
   Waiting event;
-  event.time_us = Micros(envelope.time);
+  event.time_us = Micros(position);
   event.offset = origin.offset;
   event.partition = origin.partition;
   event.sequence_at = static_cast<std::uint32_t>(of.bytes.size());

@@ -51,9 +51,13 @@ class ReorderBuffer {
   // Has everything up to `us` (microseconds) and `later` beyond it been given out?
   bool ReleasedBeyond(const PlannedRule& rule, std::int64_t us, Duration later);
 
-  // `group_key` and `value`: joined.
+  // Until the watermark passes `position`: its own time, or later. `group_key` and `value`: joined.
   void Hold(const PlannedRule& rule, const Envelope& envelope, const Origin& origin,
-            std::string_view group_key, std::string_view value);
+            std::string_view group_key, std::string_view value, WallTime position);
+  void Hold(const PlannedRule& rule, const Envelope& envelope, const Origin& origin,
+            std::string_view group_key, std::string_view value) {
+    Hold(rule, envelope, origin, group_key, value, envelope.time);
+  }
   // nullopt: nothing is promised yet. A watermark never goes back.
   void Advance(const PlannedRule& rule, std::optional<WallTime> watermark);
   // Gives out what the watermark has passed. False: more is due than may be released now.

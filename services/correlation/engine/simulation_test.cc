@@ -177,6 +177,74 @@ TEST_P(SimulationTest, DisorderWithinTheAllowanceChangesNothing) {
   ExpectCountsReconcile(world, rules, static_cast<std::int64_t>(calls.size()));
 }
 
+// Late events that come within correct_within change what was told: in the end it is as though they
+// had come in time. Those beyond it are late.
+class CorrectionTest : public SimulationTest {};
+INSTANTIATE_TEST_SUITE_P(Seeds, CorrectionTest, ::testing::Range(1, 121));
+
+TEST_P(CorrectionTest, LateEventsCorrectWhatWasTold) {
+  const auto seed = static_cast<std::uint64_t>(GetParam());
+  std::vector<RuleSpec> rules = PublicSafetyRules();
+  rules.push_back(MakeSpec("three-agencies", "township", "agency", 3, minutes(15), minutes(5)));
+  rules.push_back(MakeSpec("fours", "place", "", 4, minutes(25), minutes(10)));
+  for (RuleSpec& rule : rules) {
+    rule.max_disorder = minutes(seed % 3);
+    rule.correct_within = minutes(15 + seed % 2 * 30);
+    // No promises of silent partitions before the end.
+    rule.idle_timeout = seconds(300);
+  }
+  World world(MakePlan(rules, 6), Options());
+  const std::vector<Call> calls = RandomCalls(seed + 5'000, 250);
+  std::mt19937_64 random(seed);
+  std::vector<std::pair<WallTime, std::size_t>> order;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const bool late = random() % 4 == 0;
+    order.emplace_back(calls[i].time + (late ? minutes(random() % 40) : minutes(0)), i);
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<Call> mixed;
+  for (const auto& [time, i] : order) mixed.push_back(calls[i]);
+  Deliver(world, mixed, {.silence_percent = 0});
+  Settle(world, seconds(310));
+
+  // What each partition had passed before an event.
+  std::set<std::string> too_late;
+  std::map<std::string, WallTime> time_of;
+  for (const Call& call : calls) time_of[std::to_string(call.row)] = call.time;
+  for (std::int32_t p = 0; p < 6; ++p) {
+    std::optional<WallTime> highest;
+    std::set<std::string> seen;
+    for (const kafka::Record& record : world.Log("calls.raw", p)) {
+      const std::string id(*record.headers.Find("ce_id"));
+      if (!seen.insert(id).second) continue;
+      const WallTime time = time_of.at(id);
+      if (highest.has_value()) {
+        const WallTime watermark = *highest - rules[0].max_disorder - std::chrono::milliseconds(1);
+        if (watermark - time > rules[0].correct_within) too_late.insert(id);
+      }
+      highest = std::max(highest.value_or(time), time);
+    }
+  }
+  std::vector<Call> in_time;
+  for (const Call& call : calls) {
+    if (!too_late.contains(std::to_string(call.row))) in_time.push_back(call);
+  }
+  Answers expected = BruteForce(in_time, rules);
+  // Incidents are not joined or split by corrections.
+  expected.incidents.clear();
+  const Answers observed =
+      testing::Corrected(world.LogOf(kDetectionsTopic), world.LogOf(kIncidentsTopic));
+  ExpectSame(observed, expected);
+  std::int64_t corrections = 0;
+  for (const RuleSpec& rule : rules) {
+    const RuleCounts& counts = world.counts().rules.at(rule.id);
+    corrections += counts.corrections;
+    EXPECT_EQ(counts.late, std::ssize(too_late)) << rule.id;
+    EXPECT_TRUE(counts.dropped.empty());
+  }
+  EXPECT_GT(corrections, 0);
+}
+
 // Different idle_timeouts side by side, a partition that never gets anything, one that gets little.
 TEST_P(SimulationTest, SilentPartitionsHoldNobodyBackForEver) {
   std::vector<RuleSpec> rules = PublicSafetyRules();

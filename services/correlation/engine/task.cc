@@ -496,12 +496,12 @@ class Task::Batch {
       Evaluate(rule, part.group_key, part.hash, *TakePacked(rest));
       return Taken();
     }
-    if (Judge(*rule.rule, envelope.time, watermark) == Verdict::kLate ||
-        buffer_.Passed(rule, envelope.time)) {
+    const std::optional<WallTime> position = PlaceInOrder(*rule.rule, envelope.time, watermark);
+    if (!position.has_value() || buffer_.Passed(rule, *position)) {
       return Taken{Verdict::kLate,
                    watermark.value_or(FromMicros(buffer_.WatermarkUs(rule).value_or(0)))};
     }
-    buffer_.Hold(rule, envelope, origin, part.group_key, value_);
+    buffer_.Hold(rule, envelope, origin, part.group_key, value_, *position);
     return Taken();
   }
 

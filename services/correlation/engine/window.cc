@@ -250,6 +250,10 @@ void Window::Rebuild(const std::vector<Place>& places) {
   Window kept;
   for (const Place& place : places) kept.Append(place.event);
   kept.touched_us_ = touched_us_;
+  ReplaceBy(std::move(kept));
+}
+
+void Window::ReplaceBy(Window kept) {
   // What is kept lies in other pieces than before.
   kept.first_piece_ = first_piece_ + static_cast<std::uint32_t>(pieces_.size());
   kept.stored_begin_ = stored_begin_;

@@ -70,6 +70,11 @@ class Window {
   std::optional<Firing> Add(const CompiledRule& rule, const PackedEvent& event,
                             std::int64_t touched_us);
 
+  // Adds an event that was judged before.
+  void Keep(const PackedEvent& event) { Append(event); }
+  // `other` takes the place of this one, in the state too.
+  void ReplaceBy(Window other);
+
   bool empty() const { return count_ == 0; }
   std::size_t size() const { return count_; }
   std::vector<v1::StoredEvent> Events() const;

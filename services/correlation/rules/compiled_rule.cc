@@ -34,6 +34,7 @@ constexpr std::size_t kLongestTopic = 249;
 constexpr std::int64_t kLargestCount = 5000;
 constexpr microseconds kShortestSpan = std::chrono::milliseconds(1);
 constexpr microseconds kLongestSpan = std::chrono::hours(24 * 366);
+constexpr microseconds kShortestCorrection = std::chrono::milliseconds(1);
 constexpr microseconds kLongestDisorder = std::chrono::hours(24 * 7);
 constexpr microseconds kDefaultIdle = std::chrono::seconds(10);
 // Silence is observed about once a second.
@@ -272,9 +273,8 @@ class RuleCompiler {
     if (!spec_.has_idle_timeout()) ToProto(kDefaultIdle, *spec_.mutable_idle_timeout());
     CheckSpan("idle_timeout", FromProto(spec_.idle_timeout()), kShortestIdle, kLongestIdle);
     if (spec_.has_correct_within() && !spec_.has_window()) {
-      FailAtKey(
-          "correct_within",
-          "'correct_within' is for window rules: what a correlation has told stands. Remove it");
+      CheckSpan("correct_within", FromProto(spec_.correct_within()), kShortestCorrection,
+                kLongestDisorder);
     }
   }
 

@@ -94,6 +94,13 @@ class CompiledRule {
   virtual std::chrono::microseconds max_disorder() const = 0;
   virtual std::chrono::microseconds idle_timeout() const = 0;
 
+  // order: event_time. How far behind the watermark a late event may still correct what was told;
+  // zero: it may not.
+  std::chrono::microseconds correct_within() const {
+    return std::chrono::seconds(spec().correct_within().seconds()) +
+           std::chrono::microseconds(spec().correct_within().nanos() / 1000);
+  }
+
   // Fields whose values make the key.
   const google::protobuf::RepeatedPtrField<std::string>& group_by() const {
     return spec().has_window() ? spec().window().group_by() : spec().correlation().group_by();

@@ -114,6 +114,69 @@ Answers Observed(const std::vector<kafka::Record>& detections,
   return answers;
 }
 
+Answers Corrected(const std::vector<kafka::Record>& detections,
+                  const std::vector<kafka::Record>& incidents) {
+  // By rule and last event, which tell what corrects what.
+  struct Told {
+    v1::Detection detection;
+    bool stands = false;
+  };
+  std::map<std::string, Told> told;
+  std::set<std::string> headers;
+  for (const kafka::Record& record : detections) {
+    EXPECT_TRUE(headers.insert(std::string(*record.headers.Find("ce_id"))).second);
+    const auto detection = Decode<v1::Detection>(record);
+    const std::string place = Concat(detection.rule_id(), " ", detection.group_key(0), " ",
+                                     detection.evidence().rbegin()->id());
+    Told& before = told[place];
+    EXPECT_EQ(detection.revision(), before.detection.revision() + 1) << place;
+    EXPECT_EQ(detection.corrects(),
+              before.stands && !detection.retracted() ? before.detection.id() : "");
+    if (detection.retracted()) {
+      EXPECT_TRUE(before.stands) << place;
+      EXPECT_EQ(detection.id(), before.detection.id());
+      EXPECT_EQ(detection.incident_id(), before.detection.incident_id());
+    }
+    before = {detection, !detection.retracted()};
+  }
+  Answers answers;
+  std::set<std::string> standing;
+  for (const auto& [place, last] : told) {
+    if (!last.stands) continue;
+    const v1::Detection& detection = last.detection;
+    EXPECT_TRUE(standing.insert(Concat(detection.incident_id(), " ", detection.id())).second);
+    const std::int64_t time =
+        google::protobuf::util::TimeUtil::TimestampToMicroseconds(detection.time());
+    Found found{detection.rule_id(), detection.group_key(0), FormatTime(FromMicros(time)), {}};
+    for (const auto& event : detection.evidence()) {
+      std::int64_t row = 0;
+      EXPECT_EQ(std::sscanf(event.sequence().c_str(), "%ld", &row), 1);
+      found.rows.push_back(row);
+    }
+    EXPECT_EQ(detection.value() > 0, true);
+    answers.detections.push_back(found);
+  }
+  std::sort(answers.detections.begin(), answers.detections.end());
+  // The last revisions of the incidents hold those detections, each once.
+  std::map<std::string, tocsin::incident::v1::Incident> last;
+  for (const kafka::Record& record : incidents) {
+    const auto incident = Decode<tocsin::incident::v1::Incident>(record);
+    EXPECT_EQ(incident.revision(), last[incident.id()].revision() + 1);
+    EXPECT_EQ(incident.detection_count(), incident.detection_ids_size());
+    last[incident.id()] = incident;
+  }
+  std::set<std::string> held;
+  for (const auto& [id, incident] : last) {
+    for (const std::string& detection : incident.detection_ids()) {
+      EXPECT_TRUE(held.insert(Concat(id, " ", detection)).second);
+    }
+    // Of an old one the evidence may not be known any more.
+    EXPECT_TRUE(incident.evidence().empty() || !incident.detection_ids().empty());
+  }
+  EXPECT_EQ(held, standing);
+  return answers;
+}
+
 void ExpectSame(const Answers& observed, const Answers& expected) {
   std::vector<Found> missing;
   std::vector<Found> surplus;

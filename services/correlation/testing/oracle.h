@@ -39,6 +39,10 @@ Answers BruteForce(const std::vector<Call>& calls, const std::vector<RuleSpec>& 
 Answers Observed(const std::vector<kafka::Record>& detections,
                  const std::vector<kafka::Record>& incidents);
 
+// The same for rules with correct_within: what stands when all was told.
+Answers Corrected(const std::vector<kafka::Record>& detections,
+                  const std::vector<kafka::Record>& incidents);
+
 void ExpectSame(const Answers& observed, const Answers& expected);
 
 // repeat-location, multi-agency and area-surge.

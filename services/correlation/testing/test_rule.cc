@@ -31,6 +31,9 @@ class TestRule final : public CompiledRule {
     for (const std::string& field : spec_.group_by)
       rule_.mutable_correlation()->add_group_by(field);
     rule_.mutable_correlation()->mutable_condition()->set_gte(spec_.at_least);
+    if (spec_.correct_within.count() > 0) {
+      rule_.mutable_correct_within()->set_seconds(spec_.correct_within.count());
+    }
     hash_ = Concat(std::hash<std::string>()(rule_.SerializeAsString() + spec_.count_field),
                    "-hash-of-it");
     for (int i = 0; i < CallDescriptor()->field_count(); ++i) {

@@ -31,6 +31,8 @@ struct RuleSpec {
   RuleOrder order = RuleOrder::kEventTime;
   std::chrono::microseconds max_disorder{0};
   std::chrono::microseconds idle_timeout = std::chrono::seconds(10);
+  // Zero: late events correct nothing.
+  std::chrono::seconds correct_within{0};
   // Only calls of this agency; empty: all.
   std::string agency;
 };

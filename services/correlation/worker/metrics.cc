@@ -76,7 +76,8 @@ void CountCommitted(std::string_view stream, const Counts& counts) {
     for (const auto& [reason, count] : of_rule.dropped) {
       Add("tocsin_correlation_dropped_total",
           "What was dropped of what a rule had taken: events (max_keys, window_full, too_old, "
-          "rule_changed), keys (ttl).",
+          "rule_changed, not_corrected), keys (ttl); of what is kept for corrections "
+          "(history_full, incident_gone).",
           {{"rule", rule}, {"reason", reason}}, count);
     }
   }
