@@ -128,7 +128,14 @@ absl::Status StoreLifecycle(Connection& connection, std::string_view id, const L
       .status();
 }
 
+// The records of one key come in their order: the last says what stands.
 absl::Status ApplyDetection(Connection& connection, const correlation::v1::Detection& detection) {
+  const std::string& gone = detection.retracted() ? detection.id() : detection.corrects();
+  if (!gone.empty()) {
+    TOCSIN_RETURN_IF_ERROR(
+        connection.Execute("DELETE FROM detections WHERE id = $1", {gone}).status());
+    if (detection.retracted()) return absl::OkStatus();
+  }
   return connection
       .Execute(
           "INSERT INTO detections (id, rule_id, incident_id, time, data) VALUES ($1, $2, $3, $4, "

@@ -206,6 +206,30 @@ TEST_F(ReportStoreTest, ATokenIsGoodForItsFilterOnly) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("another filter")));
 }
 
+TEST_F(ReportStoreTest, WhatIsCorrectedOrRetractedDoesNotStand) {
+  const auto again = [](Arrival arrival, int revision, const std::string& corrects,
+                        bool retracted) {
+    auto& detection = std::get<DetectionArrived>(arrival).detection;
+    detection.set_revision(revision);
+    detection.set_corrects(corrects);
+    detection.set_retracted(retracted);
+    return arrival;
+  };
+  ASSERT_THAT(store_->Apply({Detection("d1", 0, "r", "i1"), Detection("d2", 60, "r", "i1"),
+                             Detection("d3", 120, "r", "i1"),
+                             again(Detection("d2b", 60, "r", "i1"), 2, "d2", false),
+                             again(Detection("d3", 130, "r", "i1"), 2, "d3", false),
+                             again(Detection("d1", 0, "r", "i1"), 2, "", true)},
+                            {}),
+              IsOk());
+  const auto listed = store_->ListDetections({});
+  ASSERT_THAT(listed.status(), IsOk());
+  ASSERT_EQ(listed->detections_size(), 2);
+  EXPECT_EQ(listed->detections(0).id(), "d3");
+  EXPECT_EQ(listed->detections(0).revision(), 2);
+  EXPECT_EQ(listed->detections(1).id(), "d2b");
+}
+
 TEST_F(ReportStoreTest, ListsDetections) {
   ASSERT_THAT(store_->Apply({Detection("d1", 0, "surge", "i1"), Detection("d2", 60, "surge", "i2"),
                              Detection("d3", 120, "repeat", "i3")},

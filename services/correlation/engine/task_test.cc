@@ -372,6 +372,46 @@ TEST_F(TaskTest, ALateEventIsKeptOnceForAllRules) {
   EXPECT_TRUE(downstream.counts.rules.empty());
 }
 
+TEST_F(TaskTest, ALateEventWithinCorrectWithinIsJudgedInItsPlace) {
+  RuleSpec rule = Local(RuleOrder::kEventTime);
+  rule.at_least = 2;
+  rule.timespan = minutes(10);
+  rule.correct_within = minutes(20);
+  Rules({rule});
+  // Fires at 5; what follows waits for a second.
+  const TaskResult first = Run({MakeCallRecord({"p", "T", "EMS", At(1), "", 1}),
+                                MakeCallRecord({"p", "T", "EMS", At(5), "", 2}),
+                                MakeCallRecord({"p", "T", "EMS", At(8), "", 3}),
+                                MakeCallRecord({"p", "T", "EMS", At(20), "", 4})});
+  const auto told = Of(first, OutputKind::kDetection);
+  ASSERT_EQ(told.size(), 1U);
+  const auto before = Decode<v1::Detection>(told[0]);
+  EXPECT_EQ(before.revision(), 1);
+  // With one more at 3 it fires there, and again at 8: that at 5 was not.
+  const TaskResult late = Run({MakeCallRecord({"p", "T", "EMS", At(3), "", 5}),
+                               MakeCallRecord({"p", "T", "EMS", At(21), "", 6})});
+  EXPECT_EQ(late.counts.rules.at("surge").late, 0);
+  EXPECT_EQ(late.counts.rules.at("surge").corrections, 1);
+  const auto corrected = Of(late, OutputKind::kDetection);
+  ASSERT_EQ(corrected.size(), 3U);
+  EXPECT_EQ(Decode<v1::Detection>(corrected[0]).evidence(1).id(), "5");
+  const auto retracted = Decode<v1::Detection>(corrected[1]);
+  EXPECT_TRUE(retracted.retracted());
+  EXPECT_EQ(retracted.id(), before.id());
+  EXPECT_EQ(retracted.revision(), 2);
+  EXPECT_EQ(Decode<v1::Detection>(corrected[2]).evidence(0).id(), "2");
+  const auto incidents = Of(late, OutputKind::kIncident);
+  ASSERT_EQ(incidents.size(), 1U) << "each incident once";
+  const auto incident = Decode<tocsin::incident::v1::Incident>(incidents[0]);
+  EXPECT_TRUE(incident.corrected());
+  EXPECT_EQ(incident.revision(), 2);
+  EXPECT_EQ(incident.detection_count(), 2);
+  EXPECT_EQ(incident.evidence(1).id(), "3");
+  // Too late for this.
+  EXPECT_EQ(Run({MakeCallRecord({"p", "T", "EMS", At(0), "", 7})}).counts.rules.at("surge").late,
+            1);
+}
+
 TEST_F(TaskTest, SilenceReleasesAndWhatComesAtThatTimeIsLate) {
   Rules({Local(RuleOrder::kEventTime)});
   Run({MakeCallRecord({"p", "T", "EMS", At(1), "", 1}),
