@@ -49,19 +49,20 @@ Deliverer::Deliverer(HttpClient& http, NotificationStore& store, kafka::Producer
 void Deliverer::Deliver(const RouteSpec& route, const incident::v1::Incident& incident,
                         const telemetry::TraceContext& parent, Done done) {
   if (!Wants(route, incident)) return done(absl::OkStatus());
-  const std::string key = IdempotencyKey(route, incident);
-  absl::StatusOr<std::optional<v1::NotificationSent>> last;
-  while (!(last = store_.Last(key)).ok()) {
-    telemetry::LogError("the database does not answer", {{"error", last.status()}});
+  absl::StatusOr<std::optional<Notice>> notice;
+  while (!(notice = NoticeOf(route, incident)).ok()) {
+    telemetry::LogError("the database does not answer", {{"error", notice.status()}});
     if (pause_(options_.store_retry)) return done(absl::CancelledError("stopping"));
   }
+  if (!notice->has_value()) return done(absl::OkStatus());
+  const std::string& key = (*notice)->key;
   int attempt = 0;
-  if (last->has_value()) {
+  if (const auto& last = (*notice)->last; last.has_value()) {
     // A former run, or for a route that tells once a former revision, has come to an end. That it
     // has reached the topic, too, is known only when the offset was committed: say it again, under
     // the same id.
-    if (IsFinal(**last)) return Publish(**last, parent, std::move(done));
-    attempt = (*last)->attempt();
+    if (IsFinal(*last)) return Publish(*last, parent, std::move(done));
+    attempt = last->attempt();
   }
 
   Backoff backoff(options_.backoff, Murmur2(key));
@@ -99,6 +100,25 @@ void Deliverer::Deliver(const RouteSpec& route, const incident::v1::Incident& in
         std::max<std::chrono::nanoseconds>(backoff.Next(), verdict.pause);
     if (pause_(pause)) return done(absl::CancelledError("stopping"));
   }
+}
+
+absl::StatusOr<std::optional<Deliverer::Notice>> Deliverer::NoticeOf(
+    const RouteSpec& route, const incident::v1::Incident& incident) {
+  Notice next{.key = IdempotencyKey(route, incident), .last = std::nullopt};
+  TOCSIN_ASSIGN_OR_RETURN(next.last, store_.Last(next.key));
+  if (route.every_revision) return next;
+  // What was told up to this revision, in order; where the log is read again, more may follow.
+  std::optional<Notice> told;
+  while (next.last.has_value() && next.last->incident_revision() <= incident.revision()) {
+    const std::string following = FollowingKey(next.key);
+    told = std::exchange(next, {.key = following, .last = std::nullopt});
+    TOCSIN_ASSIGN_OR_RETURN(next.last, store_.Last(next.key));
+  }
+  if (!told.has_value()) {
+    if (IsWithdrawn(incident)) return std::nullopt;
+    return next;
+  }
+  return told->last->withdrawn() == IsWithdrawn(incident) ? told : next;
 }
 
 absl::Status Deliverer::Keep(const v1::NotificationSent& sent) {

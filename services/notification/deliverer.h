@@ -1,4 +1,7 @@
 // Tells one route of one revision: attempts, pauses, records. Blocks its thread while it does.
+//
+// A route that tells each incident once also tells those whom it has told when it is withdrawn, and
+// when it is there again after that.
 #pragma once
 
 #include <chrono>
@@ -8,6 +11,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "lib/base/backoff.h"
 #include "lib/base/clock.h"
 #include "lib/events/own_topic.h"
@@ -46,6 +50,15 @@ class Deliverer {
                const telemetry::TraceContext& parent, Done done);
 
  private:
+  // One notification, of however many attempts.
+  struct Notice {
+    std::string key;
+    // The last attempt so far.
+    std::optional<v1::NotificationSent> last;
+  };
+  // What this revision has to tell; nullopt: nothing, whatever was told before.
+  absl::StatusOr<std::optional<Notice>> NoticeOf(const RouteSpec& route,
+                                                 const incident::v1::Incident& incident);
   absl::Status Keep(const v1::NotificationSent& sent);
   void Publish(const v1::NotificationSent& sent, const telemetry::TraceContext& parent,
                const Done& done);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <future>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -142,6 +143,79 @@ TEST_F(DelivererTest, TellsARouteWhenTheIncidentReachesItsSeverity) {
   incident.set_revision(2);
   EXPECT_THAT(Deliver(route, incident), IsOk());
   EXPECT_THAT(http_.requests(), SizeIs(1));
+}
+
+incident::v1::Incident Withdrawn(std::int64_t revision) {
+  incident::v1::Incident incident = TestIncident("i1", revision);
+  incident.set_corrected(true);
+  incident.set_detection_count(0);
+  return incident;
+}
+
+TEST_F(DelivererTest, AWithdrawalIsToldToThoseWhoWereToldOfTheIncident) {
+  const auto deliver_all = [this](const RouteSpec& route) {
+    for (const std::int64_t revision : {1, 2}) {
+      EXPECT_THAT(Deliver(route, TestIncident("i1", revision)), IsOk());
+    }
+    for (const std::int64_t revision : {3, 4}) {
+      EXPECT_THAT(Deliver(route, Withdrawn(revision)), IsOk());
+    }
+    for (const std::int64_t revision : {5, 6}) {
+      EXPECT_THAT(Deliver(route, TestIncident("i1", revision)), IsOk());
+    }
+    EXPECT_THAT(Deliver(route, Withdrawn(7)), IsOk());
+  };
+  deliver_all(TestRoute());
+  const auto requests = http_.requests();
+  ASSERT_THAT(requests, SizeIs(4)) << "told, withdrawn, told again, withdrawn again";
+  std::set<std::string> keys;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    keys.insert(Key(requests[i]));
+    EXPECT_EQ(requests[i].body.find("\"withdrawn\":true") != std::string::npos, i % 2 == 1)
+        << requests[i].body;
+  }
+  EXPECT_THAT(keys, SizeIs(4));
+  EXPECT_TRUE(Topic().back().withdrawn());
+  EXPECT_EQ(Topic().back().incident_revision(), 7);
+  // The log is read again.
+  deliver_all(TestRoute());
+  EXPECT_THAT(http_.requests(), SizeIs(4));
+  // A route may take less than it did; whom it told it still tells.
+  RouteSpec strict = TestRoute("strict");
+  EXPECT_THAT(Deliver(strict, TestIncident("i1", 1)), IsOk());
+  strict.min_severity = event::v1::SEVERITY_CRITICAL;
+  EXPECT_THAT(Deliver(strict, Withdrawn(2)), IsOk());
+  EXPECT_THAT(http_.requests(), SizeIs(6));
+}
+
+TEST_F(DelivererTest, AWithdrawalOfWhatWasNotToldIsNot) {
+  EXPECT_THAT(Deliver(TestRoute(), Withdrawn(2)), IsOk());
+  EXPECT_THAT(http_.requests(), IsEmpty());
+  EXPECT_THAT(Topic(), IsEmpty());
+  // What comes back is news.
+  EXPECT_THAT(Deliver(TestRoute(), TestIncident("i1", 3)), IsOk());
+  EXPECT_THAT(http_.requests(), SizeIs(1));
+  // A route that tells each revision tells this one, too.
+  RouteSpec route = TestRoute("all");
+  route.every_revision = true;
+  EXPECT_THAT(Deliver(route, Withdrawn(2)), IsOk());
+  EXPECT_THAT(http_.requests(), SizeIs(2));
+}
+
+TEST_F(DelivererTest, AWithdrawalIsTriedAgainUnderItsKey) {
+  EXPECT_THAT(Deliver(TestRoute(), TestIncident("i1", 1)), IsOk());
+  http_.AnswerAlways(HttpResponse{.status = 500});
+  http_.OnPost([this](int number) { stopping_ = number == 3; });
+  EXPECT_THAT(Deliver(TestRoute(), Withdrawn(2)), StatusIs(absl::StatusCode::kCancelled));
+  stopping_ = false;
+  http_.OnPost({});
+  http_.AnswerAlways(HttpResponse{.status = 200});
+  EXPECT_THAT(Deliver(TestRoute(), Withdrawn(2)), IsOk());
+  const auto requests = http_.requests();
+  ASSERT_THAT(requests, SizeIs(4));
+  EXPECT_EQ(Key(requests[3]), Key(requests[1]));
+  EXPECT_NE(Key(requests[3]), Key(requests[0]));
+  EXPECT_EQ(Topic().back().attempt(), 3);
 }
 
 TEST_F(DelivererTest, ARestartGoesOnWithTheCountOfAttempts) {

@@ -20,6 +20,8 @@ namespace {
 constexpr std::string_view kStandardPrefix = "whsec_";
 constexpr int kMaxAttempts = 100;
 constexpr std::chrono::seconds kLongestRetryAfter{300};
+// Of a group key in a text for people.
+constexpr std::size_t kLongestKey = 200;
 
 event::v1::Severity AtLeastInfo(event::v1::Severity severity) {
   return std::max(severity, event::v1::SEVERITY_INFO);
@@ -46,6 +48,8 @@ std::string Body(const incident::v1::Incident& incident, std::string_view tracep
                std::chrono::microseconds(incident.last_detection_time().nanos() / 1000)));
   event["subject"] = incident.id();
   event["severitytext"] = SeverityText(incident.severity());
+  event["summary"] = Summary(incident);
+  if (IsWithdrawn(incident)) event["withdrawn"] = true;
   if (!traceparent.empty()) event["traceparent"] = std::string(traceparent);
   event["datacontenttype"] = "application/json";
   event["data"] = nlohmann::ordered_json::parse(data, nullptr, /*allow_exceptions=*/false);
@@ -107,7 +111,13 @@ absl::Status CheckRoutes(const std::vector<RouteSpec>& routes) {
   return absl::OkStatus();
 }
 
+bool IsWithdrawn(const incident::v1::Incident& incident) {
+  return incident.corrected() && incident.detection_count() == 0;
+}
+
 bool Wants(const RouteSpec& route, const incident::v1::Incident& incident) {
+  // Whoever was told of it hears it, whatever the route takes by now.
+  if (IsWithdrawn(incident) && !route.every_revision) return true;
   return AtLeastInfo(incident.severity()) >= route.min_severity &&
          (route.rule_ids.empty() || route.rule_ids.contains(incident.rule_id()));
 }
@@ -117,6 +127,26 @@ std::string IdempotencyKey(const RouteSpec& route, const incident::v1::Incident&
       route.every_revision ? std::to_string(incident.revision()) : std::string("once");
   const std::array<std::string_view, 3> parts = {route.name, incident.id(), revision};
   return StableId(parts);
+}
+
+std::string FollowingKey(std::string_view key) {
+  const std::array<std::string_view, 2> parts = {"after", key};
+  return StableId(parts);
+}
+
+std::string Summary(const incident::v1::Incident& incident) {
+  const std::string what = Concat(
+      incident.title(), " (",
+      Shorten(Join({incident.group_key().begin(), incident.group_key().end()}, " / "), kLongestKey),
+      ")");
+  if (IsWithdrawn(incident)) {
+    return Concat("Withdrawn: ", what,
+                  ". Events that came late have shown that there was no such incident. What was "
+                  "begun because of it should be looked at again.");
+  }
+  return Concat(what, ": ", incident.detection_count(),
+                incident.detection_count() == 1 ? " detection" : " detections",
+                incident.corrected() ? ", corrected after events that came late." : ".");
 }
 
 HttpRequest MakeRequest(const RouteSpec& route, const incident::v1::Incident& incident,
@@ -190,6 +220,7 @@ v1::NotificationSent Record(const RouteSpec& route, const incident::v1::Incident
   sent.set_idempotency_key(std::string(idempotency_key));
   sent.set_incident_id(incident.id());
   sent.set_incident_revision(incident.revision());
+  sent.set_withdrawn(IsWithdrawn(incident));
   sent.set_route(route.name);
   sent.set_channel("webhook");
   sent.set_target(route.target);

@@ -42,15 +42,25 @@ absl::StatusOr<RouteSpec> MakeRoute(const v1::Route& route, std::string_view sec
 // INVALID_ARGUMENT: two routes of one name.
 absl::Status CheckRoutes(const std::vector<RouteSpec>& routes);
 
+// Late events have left it without detections.
+bool IsWithdrawn(const incident::v1::Incident& incident);
+
 // Is this revision one that the route tells, as far as the revision itself says? (A route that
-// tells an incident once must not have told it before.)
+// tells an incident once must not have told it before; that it is withdrawn is told where it was.)
 bool Wants(const RouteSpec& route, const incident::v1::Incident& incident);
 
 // The same on every attempt: for one (route, incident, revision), or for one (route, incident)
 // where an incident is told once.
 std::string IdempotencyKey(const RouteSpec& route, const incident::v1::Incident& incident);
+// Where an incident is told once: of what is told after that which has this key. It is withdrawn,
+// is there again, is withdrawn, and so on.
+std::string FollowingKey(std::string_view key);
+
+// What a revision says, in a sentence or two for people.
+std::string Summary(const incident::v1::Incident& incident);
 
 // The request of one attempt: the incident as a CloudEvent in JSON, signed where there is a secret.
+// Its attribute `summary` is text for people; `withdrawn` is there, and true, where it is that.
 // `traceparent` may be empty.
 HttpRequest MakeRequest(const RouteSpec& route, const incident::v1::Incident& incident,
                         std::string_view idempotency_key, std::string_view traceparent,

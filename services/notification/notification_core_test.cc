@@ -124,6 +124,31 @@ TEST(RequestTest, IsAStructuredCloudEvent) {
 }
 
 // The example of the Standard Webhooks specification.
+TEST(RequestTest, SaysWhatHasHappenedInWords) {
+  const RouteSpec route = *MakeRoute(RouteConfig(), "");
+  incident::v1::Incident incident = TestIncident();
+  incident.add_group_key("40.1");
+  incident.add_group_key("-75.2");
+  incident.set_detection_count(1);
+  const auto body = [&] {
+    return nlohmann::json::parse(MakeRequest(route, incident, "key", "", WallTime()).body);
+  };
+  EXPECT_EQ(body()["summary"], "Repeated \"calls\" (40.1 / -75.2): 1 detection.");
+  EXPECT_FALSE(body().contains("withdrawn"));
+  incident.set_detection_count(2);
+  incident.set_corrected(true);
+  EXPECT_EQ(body()["summary"],
+            "Repeated \"calls\" (40.1 / -75.2): 2 detections, corrected after events that came "
+            "late.");
+  EXPECT_FALSE(body().contains("withdrawn"));
+  incident.set_detection_count(0);
+  EXPECT_EQ(body()["withdrawn"], true);
+  EXPECT_THAT(std::string(body()["summary"]),
+              HasSubstr("Withdrawn: Repeated \"calls\" (40.1 / -75.2). Events that came late"));
+  incident.set_group_key(0, std::string(5'000, 'x'));
+  EXPECT_LT(std::string(body()["summary"]).size(), 500U);
+}
+
 TEST(SignatureTest, IsThatOfStandardWebhooks) {
   const RouteSpec route = *MakeRoute(RouteConfig(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
   EXPECT_EQ(
