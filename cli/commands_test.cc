@@ -219,12 +219,19 @@ class FakeReport : public report::v1::ReportService::Service {
       incident.set_rule_id("area-surge");
       incident.add_group_key("NORTH");
       incident.mutable_last_detection_time()->set_seconds(1'452'859'260);
+      incident.set_corrected(corrected);
     }
     if (until < total) response->set_next_page_token(std::to_string(until));
     return grpc::Status::OK;
   }
   grpc::Status ListDetections(grpc::ServerContext*, const report::v1::ListDetectionsRequest*,
                               report::v1::ListDetectionsResponse*) override {
+    return grpc::Status::OK;
+  }
+  grpc::Status GetIncident(grpc::ServerContext*, const report::v1::GetIncidentRequest* request,
+                           report::v1::GetIncidentResponse* response) override {
+    response->mutable_incident()->set_id(request->id());
+    response->mutable_incident()->set_corrected(corrected);
     return grpc::Status::OK;
   }
   grpc::Status Acknowledge(grpc::ServerContext*, const report::v1::AcknowledgeRequest* request,
@@ -238,6 +245,8 @@ class FakeReport : public report::v1::ReportService::Service {
   std::atomic<bool> asked{false};
   std::atomic<bool> hangs{false};
   int total = 5;
+  // By late events, which leave no detections.
+  bool corrected = false;
   std::vector<report::v1::ListIncidentsRequest> requests;
   grpc::Status refusal;
 };
@@ -367,6 +376,10 @@ TEST_F(CommandsTest, TablesAreForPeople) {
   EXPECT_EQ(Run({"incidents", "list"}).out,
             "INCIDENT    STATE  SEVERITY  RULE        KEY    DETECTIONS  LAST\n"
             "incident-0  open   INFO      area-surge  NORTH  0           2016-01-15T12:01:00Z\n");
+  report_.corrected = true;
+  EXPECT_THAT(Run({"incidents", "list"}).out, HasSubstr("incident-0  open, withdrawn  INFO"));
+  EXPECT_THAT(Run({"incidents", "get", "i-1"}).out,
+              HasSubstr("open, withdrawn\n            Events that came late have shown"));
 }
 
 TEST_F(CommandsTest, LagIsATableWithWhatCouldNotBeAsked) {
@@ -802,6 +815,20 @@ TEST(OutputTest, ChangesAreOneLine) {
   incident.set_revision(2);
   incident.set_detection_count(2);
   EXPECT_THAT(ChangeText(response), HasSubstr("grew to 2 detections"));
+  incident.set_corrected(true);
+  incident.set_detection_count(1);
+  EXPECT_THAT(ChangeText(response), HasSubstr("NORTH  corrected to 1 detection  i-1\n"));
+  incident.set_detection_count(0);
+  EXPECT_THAT(ChangeText(response), HasSubstr("NORTH  withdrawn: late events leave no detection"));
+  auto& detection = *response.mutable_detection();
+  detection.set_id("d-1");
+  detection.add_evidence();
+  detection.set_corrects("d-0");
+  EXPECT_THAT(ChangeText(response), HasSubstr("detected anew, with late events, from 1 events"));
+  detection.clear_corrects();
+  detection.set_retracted(true);
+  EXPECT_THAT(ChangeText(response),
+              HasSubstr("retracted: with late events the rule does not fire here  d-1\n"));
 }
 
 }  // namespace

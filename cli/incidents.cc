@@ -120,6 +120,10 @@ std::string Key(const google::protobuf::RepeatedPtrField<std::string>& key) {
   return Join({key.begin(), key.end()}, " / ");
 }
 
+std::string StateText(const Incident& incident) {
+  return Concat(IncidentStateText(incident.state()), IsWithdrawn(incident) ? ", withdrawn" : "");
+}
+
 // Acknowledges or resolves one.
 template <typename Request, typename Response>
 Outcome ChangeState(const Session& session, const IncidentFlags& flags,
@@ -162,7 +166,7 @@ Outcome ListIncidents(const Session& session, const ListFlags& flags) {
       {"INCIDENT", "STATE", "SEVERITY", "RULE", "KEY", "DETECTIONS", "LAST"},
       [](const Incident& row) -> std::vector<std::string> {
         return {row.id(),
-                IncidentStateText(row.state()),
+                StateText(row),
                 SeverityText(row.severity()),
                 row.rule_id(),
                 Key(row.group_key()),
@@ -197,7 +201,7 @@ Outcome ListNotifications(const Session& session, const ListFlags& flags) {
                     notification::v1::ListNotificationsResponse, NotificationSent>(
       session, flags, request, &NotificationService::StubInterface::ListNotifications,
       &notification::v1::ListNotificationsResponse::notifications,
-      {"TIME", "OUTCOME", "ATTEMPT", "ROUTE", "TARGET", "INCIDENT", "ERROR"},
+      {"TIME", "OUTCOME", "ATTEMPT", "ROUTE", "TARGET", "INCIDENT", "WHAT", "ERROR"},
       [](const NotificationSent& row) -> std::vector<std::string> {
         return {TimeText(row.time()),
                 notification::v1::Outcome_Name(row.outcome()).substr(8),
@@ -205,6 +209,7 @@ Outcome ListNotifications(const Session& session, const ListFlags& flags) {
                 row.route(),
                 row.target(),
                 row.incident_id(),
+                row.withdrawn() ? "withdrawn" : "told",
                 row.error()};
       });
 }
@@ -220,10 +225,17 @@ Outcome GetIncident(const Session& session, const IncidentFlags& flags) {
     return kExitOk;
   }
   const Incident& incident = response.incident();
-  std::string text = Concat(
-      "Incident    ", incident.id(), "\nTitle       ", incident.title(), "\nRule        ",
-      incident.rule_id(), "\nKey         ", Key(incident.group_key()), "\nSeverity    ",
-      SeverityText(incident.severity()), "\nState       ", IncidentStateText(incident.state()));
+  std::string text =
+      Concat("Incident    ", incident.id(), "\nTitle       ", incident.title(), "\nRule        ",
+             incident.rule_id(), "\nKey         ", Key(incident.group_key()), "\nSeverity    ",
+             SeverityText(incident.severity()), "\nState       ", StateText(incident));
+  if (IsWithdrawn(incident)) {
+    text +=
+        "\n            Events that came late have shown that there was no such incident: it has no "
+        "detections.";
+  } else if (incident.corrected()) {
+    text += "\n            Its detections were corrected after events that came late.";
+  }
   if (!incident.acknowledged_by().empty()) {
     text += Concat("\nAcknowledged by ", incident.acknowledged_by(), " at ",
                    TimeText(incident.acknowledged_time()));

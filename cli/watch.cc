@@ -90,6 +90,22 @@ std::string Padded(std::string text, std::size_t width) {
   return text;
 }
 
+std::string WhatHappened(const incident::v1::Incident& incident) {
+  if (IsWithdrawn(incident)) return "withdrawn: late events leave no detection";
+  if (incident.revision() <= 1) return "opened";
+  return Concat(incident.corrected() ? "corrected to " : "grew to ", incident.detection_count(),
+                incident.detection_count() == 1 ? " detection" : " detections");
+}
+
+std::string WhatHappened(const correlation::v1::Detection& detection) {
+  if (detection.retracted()) {
+    return Concat("retracted: with late events the rule does not fire here  ", detection.id());
+  }
+  return Concat(
+      detection.corrects().empty() ? "detected from " : "detected anew, with late events, from ",
+      detection.evidence_size(), " events");
+}
+
 }  // namespace
 
 absl::Status Watch(const std::string& gateway, const std::string& token,
@@ -133,17 +149,18 @@ std::string IncidentStateText(incident::v1::IncidentState state) {
   }
 }
 
+bool IsWithdrawn(const incident::v1::Incident& incident) {
+  return incident.corrected() && incident.detection_count() == 0;
+}
+
 std::string ChangeText(const SubscribeResponse& response) {
   switch (response.change_case()) {
     case SubscribeResponse::kIncident: {
       const auto& incident = response.incident();
-      const std::string what = incident.revision() <= 1
-                                   ? "opened"
-                                   : Concat("grew to ", incident.detection_count(), " detections");
       return Concat(TimeText(incident.last_detection_time()), "  ",
                     Padded(SeverityText(incident.severity()), 8), "  ",
-                    Padded(incident.rule_id(), 16), "  ", Key(incident.group_key()), "  ", what,
-                    "  ", incident.id(), "\n");
+                    Padded(incident.rule_id(), 16), "  ", Key(incident.group_key()), "  ",
+                    WhatHappened(incident), "  ", incident.id(), "\n");
     }
     case SubscribeResponse::kActivity: {
       const auto& activity = response.activity();
@@ -155,8 +172,8 @@ std::string ChangeText(const SubscribeResponse& response) {
     case SubscribeResponse::kDetection: {
       const auto& detection = response.detection();
       return Concat(TimeText(detection.time()), "  ", Padded(SeverityText(detection.severity()), 8),
-                    "  ", Padded(detection.rule_id(), 16), "  ", Key(detection.group_key()),
-                    "  detected from ", detection.evidence_size(), " events\n");
+                    "  ", Padded(detection.rule_id(), 16), "  ", Key(detection.group_key()), "  ",
+                    WhatHappened(detection), "\n");
     }
     case SubscribeResponse::kGap: {
       const auto& gap = response.gap();

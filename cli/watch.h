@@ -25,5 +25,7 @@ absl::Status Watch(const std::string& gateway, const std::string& token,
 std::string ChangeText(const live::v1::SubscribeResponse& response);
 // "open", "acknowledged", "resolved"
 std::string IncidentStateText(incident::v1::IncidentState state);
+// Late events have left it without detections.
+bool IsWithdrawn(const incident::v1::Incident& incident);
 
 }  // namespace tocsin::cli
