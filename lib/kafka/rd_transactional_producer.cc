@@ -44,8 +44,9 @@ class RdTransactionalProducer final : public TransactionalProducer {
         .Set("queue.buffering.max.messages", static_cast<std::int64_t>(options_.max_queued_records))
         .Set("queue.buffering.max.kbytes",
              static_cast<std::int64_t>(std::max<std::size_t>(1, options_.max_queued_bytes / 1024)))
-        // Commit ends the wait; until then larger requests cost less.
-        .Set("linger.ms", milliseconds(20))
+        // Commit ends the wait. What was produced before is on its way while the offsets are sent,
+        // in requests that are still large where much is produced at once.
+        .Set("linger.ms", milliseconds(2))
         .Set("topic.metadata.propagation.max.ms", options_.transaction_timeout)
         .Set("statistics.interval.ms", milliseconds(1'000));
     rd_kafka_conf_set_events(conf.raw(), RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS);

@@ -451,7 +451,7 @@ absl::StatusOr<std::unique_ptr<process::Component>> Wire(const v1::CorrelationCo
   if (config.identity_count() > 0) settings.worker.task.identity_count = config.identity_count();
   if (config.max_batch() > 0) {
     settings.worker.max_batch = static_cast<std::size_t>(config.max_batch());
-    settings.worker.max_transaction_records = 25 * settings.worker.max_batch;
+    settings.worker.max_transaction_records = 5 * settings.worker.max_batch;
   }
   const auto& interval = config.commit_interval();
   WorkerOptions::CommitInterval& commit = settings.worker.commit_interval;

@@ -119,12 +119,12 @@ bool GarbageCollector::TakeUpPlan(const RulePlan& plan, StateView& state) {
 }
 
 void GarbageCollector::Sweep(const RulePlan& plan, std::int64_t timestamp_us, ReorderBuffer& buffer,
-                             WindowCaches& windows, StateView& state) {
+                             WindowCaches& windows, std::size_t batches, StateView& state) {
   // Incidents (i), histories (j) and windows (k) lie next to each other.
   constexpr std::string_view kBegin = "i";
   constexpr std::string_view kEnd = "l";
   const std::string from = sweep_from_.empty() ? std::string(kBegin) : sweep_from_;
-  std::size_t budget = max_sweep_;
+  std::size_t budget = max_sweep_ * batches;
   // With the value that it had.
   std::vector<std::pair<std::string, std::string>> dead;
   sweep_from_.clear();

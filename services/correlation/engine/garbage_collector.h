@@ -22,7 +22,7 @@ namespace tocsin::correlation {
 
 class GarbageCollector {
  public:
-  // Sweep looks at `max_sweep` keys.
+  // A batch earns Sweep a look at `max_sweep` keys.
   explicit GarbageCollector(std::size_t max_sweep) : max_sweep_(max_sweep) {}
 
   // Another plan, or the last batch was not committed: what was learnt from it is forgotten.
@@ -36,10 +36,11 @@ class GarbageCollector {
 
   // Looks at some windows and incidents, round and round. `timestamp_us`: the highest Kafka
   // timestamp so far, by which the state of rules in arrival order ages; of those in event-time
-  // order `buffer` says how far they have come.
+  // order `buffer` says how far they have come. `batches`: how many since the last sweep have done
+  // something.
   // Behind a flush: what is removed, `windows` forget.
   void Sweep(const RulePlan& plan, std::int64_t timestamp_us, ReorderBuffer& buffer,
-             WindowCaches& windows, StateView& state);
+             WindowCaches& windows, std::size_t batches, StateView& state);
   // Removes a piece of what belongs to rule versions that are gone. False: there is more.
   bool RemoveRetired(const RulePlan& plan, StateView& state);
 

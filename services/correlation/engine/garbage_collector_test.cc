@@ -57,7 +57,7 @@ class GarbageCollectorTest : public ::testing::Test {
       buffer.Advance(plan.local().front(), FromMicros(watermark->count()));
       buffer.Release(plan.local().front(), [](std::string_view, const PackedEvent&) {});
     }
-    collector_.Sweep(plan, timestamp.count(), buffer, windows, overlay);
+    collector_.Sweep(plan, timestamp.count(), buffer, windows, /*batches=*/1, overlay);
     state_.Apply(overlay.changes());
   }
 

@@ -61,9 +61,9 @@ class Task::Batch {
     if (!input_.records.empty()) ExpireWindows();
     watermarks_.Store(task_.partition_, outputs_);
     deduplicator_.Expire(input_.records.size());
-    windows_.Store();
-    task_.worked_ = task_.worked_ || !input_.records.empty() || buffer_.released() > 0;
-    if (input_.flush) Flush();
+    if (!input_.records.empty() || buffer_.released() > 0) ++task_.unswept_;
+    if (!task_.garbage_.RemoveRetired(plan_, state_)) result_.more = true;
+    if (input_.flush) task_.Flush(state_);
     for (const auto& [topic, next] : input_.next_offsets) {
       const std::string key = OffsetKey(topic);
       const std::string value = EncodeInt64(next);
@@ -80,21 +80,6 @@ class Task::Batch {
   void NoteFormat() {
     const std::string format = std::to_string(kStateFormat);
     if (state_.Get(kFormatKey) != format) state_.Put(kFormatKey, format);
-  }
-
-  // What the caches hold goes to the state; then what is old there can go.
-  void Flush() {
-    for (TypedCache<Window>& windows : task_.window_caches_) {
-      windows.Flush(state_);
-      windows.Shrink(task_.options_.cache_bytes / task_.window_caches_.size());
-    }
-    if (std::exchange(task_.worked_, false)) {
-      task_.garbage_.Sweep(plan_, deduplicator_.highest_timestamp_us(), buffer_,
-                           task_.window_caches_, state_);
-    }
-    if (!task_.garbage_.RemoveRetired(plan_, state_)) result_.more = true;
-    buffer_.Store();
-    deduplicator_.Store();
   }
 
   void TellCounts() {
@@ -609,12 +594,31 @@ void Task::Rewind() {
   for (TypedCache<Window>& windows : window_caches_) windows.Drop();
   windows_.Drop();
   garbage_.Restart();
+  unswept_ = 0;
 }
 
 TaskResult Task::Run(const TaskInput& input, StateView& state) {
   TaskResult result;
   Batch(*this, state, input, result).Run();
   return result;
+}
+
+void Task::Flush(StateView& state) {
+  deduplicator_.Begin(state);
+  buffer_.Begin(state);
+  windows_.Begin(state);
+  windows_.Flush();
+  for (TypedCache<Window>& windows : window_caches_) {
+    windows.Flush(state);
+    windows.Shrink(options_.cache_bytes / window_caches_.size());
+  }
+  // What the caches held is in the state; now what is old there can go.
+  if (const std::size_t batches = std::exchange(unswept_, 0); batches > 0) {
+    garbage_.Sweep(*plan_, deduplicator_.highest_timestamp_us(), buffer_, window_caches_, batches,
+                   state);
+  }
+  buffer_.Store();
+  deduplicator_.Store();
 }
 
 bool Task::WouldPromise(const std::vector<DueSilence>& silences, const StateReader& state) const {

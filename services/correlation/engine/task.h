@@ -70,9 +70,8 @@ struct TaskInput {
   std::map<std::string, std::int64_t> next_offsets;
   // For the headers of dead letters only.
   WallTime now{};
-  // The last batch of its transaction: what the task keeps in memory (windows, waiting events,
-  // identities) is written to the state. Several batches may share a transaction and one StateView;
-  // each value is then written once. Before such a batch the state must not be committed.
+  // Task::Flush at the end of this batch. Several batches may share a transaction and one
+  // StateView; where only the last flushes, each value is written once.
   bool flush = true;
 };
 
@@ -92,7 +91,11 @@ class Task {
   // for byte.
   TaskResult Run(const TaskInput& input, StateView& state);
 
-  // From the next Run on. Behind a Run that flushed.
+  // What the task keeps in memory (windows, waiting events, identities) is written to the state,
+  // which must not be committed before.
+  void Flush(StateView& state);
+
+  // From the next Run on. Behind a Flush.
   void SetPlan(std::shared_ptr<const RulePlan> plan);
   // The last Runs were not committed: forget what they have taught this object. The next Run reads
   // what it needs from the state that it is given.
@@ -124,14 +127,14 @@ class Task {
   static constexpr std::size_t kLookAhead = 16;
   // Reused; for each event that is looked into one for each of the plan's messages.
   std::vector<schema::ProjectedMessage> messages_;
-  // Something was done since the last flush.
-  bool worked_ = false;
   // One for each event that is looked into; none where no rule looks rows up.
   std::deque<Enricher> enrichers_;
   Deduplicator deduplicator_;
   ReorderBuffer buffer_;
   WindowCaches window_caches_;
   GarbageCollector garbage_;
+  // Batches that did something since the last sweep.
+  std::size_t unswept_ = 0;
   WindowStore windows_;
 };
 

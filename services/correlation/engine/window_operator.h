@@ -65,8 +65,6 @@ class WindowOperator {
   bool Expire(const PlannedRule& rule, std::int64_t timestamp_us);
   // How many late events were written.
   std::int64_t kept_late() const { return kept_late_; }
-  // The last call.
-  void Store() { store_.Flush(); }
 
  private:
   RuleCounts& counts(const PlannedRule& rule) { return counts_[rule.number]; }

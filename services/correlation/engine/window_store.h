@@ -82,9 +82,10 @@ class WindowStore {
  public:
   // For one batch; `state` must outlive it.
   void Begin(StateView& state) { state_ = &state; }
-  // Writes what has changed. The last call of a batch.
+  // Writes what has changed, behind the last batch of a transaction. What was found is not good any
+  // more.
   void Flush();
-  // The last batch was not committed, or the plan is another.
+  // The last batches were not committed, or the plan is another.
   void Drop();
 
   // nullptr: nothing of this key is open. What is found may be changed (Touch).

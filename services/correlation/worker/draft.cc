@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/status.h"
+
 namespace tocsin::correlation {
 
 void Draft::Add(TaskSlot& slot, const TaskInput& input, TaskResult result, SteadyTime now) {
   if (!began_.has_value()) began_ = now;
   Share& share = shares_[&slot];
   share.slot = &slot;
+  share.unflushed = true;
   records_ += input.records.size();
   // Records of a partition come together and in order.
   std::string_view topic;
@@ -32,8 +35,19 @@ void Draft::Add(TaskSlot& slot, const TaskInput& input, TaskResult result, Stead
 
 bool Draft::empty() const {
   return std::all_of(shares_.begin(), shares_.end(), [](const auto& entry) {
-    return entry.second.outputs.empty() && entry.first->overlay->empty();
+    return entry.second.outputs.empty() && !entry.second.unflushed && entry.first->overlay->empty();
   });
+}
+
+absl::Status Draft::Flush() {
+  for (auto& [slot, share] : shares_) {
+    if (!std::exchange(share.unflushed, false)) continue;
+    slot->task->Flush(*slot->overlay);
+    if (absl::Status read = slot->overlay->status(); !read.ok()) {
+      return Annotate(read, slot->Name());
+    }
+  }
+  return absl::OkStatus();
 }
 
 Draft::Handed Draft::HandOver(TransactionStamp stamp) {

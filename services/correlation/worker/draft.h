@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "lib/base/clock.h"
 #include "services/correlation/engine/task.h"
 #include "services/correlation/worker/stamp.h"
@@ -30,15 +31,23 @@ class Draft {
     std::vector<Counts> counts;
     std::map<std::string, std::int64_t> next;
     InputRanges inputs;
+    // The task keeps in memory what its runs have changed.
+    bool unflushed = false;
     // Once it is handed over.
     std::shared_ptr<const StateChanges> changes;
   };
 
-  // Adds a run of a task; its changes are in the slot's overlay.
+  // Adds a run of a task that did not flush; its changes are in the slot's overlay and in the
+  // task.
   void Add(TaskSlot& slot, const TaskInput& input, TaskResult result, SteadyTime now);
   void Clear() { *this = {}; }
 
-  // Nothing to make visible.
+  // What the tasks keep in memory goes to their overlays, so that every value is written once in
+  // a transaction, however many runs have changed it. The first error of a state that cannot be
+  // read: then the draft is worthless.
+  absl::Status Flush();
+
+  // Nothing to make visible; before Flush: as far as is known.
   bool empty() const;
   bool has_outputs() const { return outputs_ > 0; }
   std::size_t outputs() const { return outputs_; }
@@ -48,9 +57,9 @@ class Draft {
   SteadyTime began() const { return began_.value_or(SteadyTime{}); }
   const std::map<TaskSlot*, Share>& shares() const { return shares_; }
 
-  // Moves everything into a transaction, and the changes from the overlays into what is in flight.
-  // The draft is empty then. `stamp` without its number of outputs. Runs that changed nothing are
-  // left out.
+  // Behind Flush. Moves everything into a transaction, and the changes from the overlays into what
+  // is in flight. The draft is empty then. `stamp` without its number of outputs. Runs that changed
+  // nothing are left out.
   struct Handed {
     TransactionContent content;
     std::vector<Share> shares;

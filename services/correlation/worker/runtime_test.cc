@@ -96,6 +96,27 @@ TEST_F(RuntimeTest, AnAbortTakesWhatStandsOnIt) {
   EXPECT_EQ(Order("calls.processed"), Order("calls.raw"));
 }
 
+TEST_F(RuntimeTest, NewRulesLoseNothingOfTheDraft) {
+  // The plan changes while what was computed under the one before waits for its transaction.
+  const std::vector<Call> calls = testing::RandomCalls(45, 120);
+  const std::vector<RuleSpec> all = PublicSafetyRules();
+  make_committer_ = [this] { return std::make_unique<HeldCommitter>(held_); };
+  rules_.Set({all[0]});
+  auto worker = MakeWorker("w0");
+  RunUntilIdle({worker.get()});
+  for (std::size_t begin = 0; begin < calls.size(); begin += 30) {
+    held_ = true;
+    Publish(calls, begin, begin + 30);
+    Run({worker.get()}, 20);
+    rules_.Set({all[0]});
+    Run({worker.get()}, 20);
+    held_ = false;
+    Run({worker.get()}, 20);
+  }
+  Settle({worker.get()});
+  testing::ExpectSame(Observed(), testing::BruteForce(calls, {all[0]}));
+}
+
 TEST_F(RuntimeTest, ARebalanceWaitsForTheTransactionUnderWay) {
   const std::vector<Call> calls = testing::RandomCalls(42, 60);
   make_committer_ = [this] { return std::make_unique<HeldCommitter>(held_); };

@@ -58,7 +58,7 @@ void Worker::Close() {
     (void)Conclude(options_.rebalance_wait);
     if (consumer_ != nullptr && !under_way_.has_value() && !committer_->busy() &&
         producer_ != nullptr && !draft_.empty()) {
-      StartTransaction();
+      (void)StartTransaction();
     }
   }
   GiveUpTasks();
@@ -104,7 +104,7 @@ Worker::StepResult Worker::Step() {
     batch = consumer_->PollViews(PollTimeout(busy));
     in_consumer_ = false;
     shared_->last_poll = io_.clock->SteadyNow().time_since_epoch().count();
-    behind_ = batch.records().size() >= options_.max_batch;
+    behind_ = batch.records().size() >= std::max<std::size_t>(options_.max_batch / 5, 2);
     if (drop_later_.has_value()) DropClients(*std::exchange(drop_later_, std::nullopt));
     if (consumer_ != nullptr) HandleErrors(batch.errors());
     if (consumer_ == nullptr) {
@@ -116,8 +116,7 @@ Worker::StepResult Worker::Step() {
   }
   (void)Conclude({});
   if (consumer_ != nullptr && CommitDue()) {
-    StartTransaction();
-    tried = true;
+    tried = StartTransaction();
     (void)Conclude({});
   }
   TellLate();
@@ -224,7 +223,8 @@ void Worker::Compute(const kafka::ViewBatch& batch) {
       own.next_offsets[stream] = std::max(position, slot.next[stream]);
     }
     own.now = io_.clock->Now();
-    own.flush = own.records.empty();
+    // Once per transaction, by the draft.
+    own.flush = false;
     TaskResult result = slot.task->Run(own, *slot.overlay);
     if (const absl::Status read = slot.overlay->status(); !read.ok()) {
       // What was computed over a state that cannot be read is worthless.

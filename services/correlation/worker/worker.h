@@ -131,11 +131,9 @@ class Worker final : private kafka::RebalanceListener {
 
   bool DraftFull() const;
   bool CommitDue() const;
-  // What the tasks of the draft keep in memory goes to their overlays, once for all their runs.
-  // False: the clients are gone.
-  bool FlushTasks();
-  // Hands the draft to the committer, which must be free.
-  void StartTransaction();
+  // Hands the draft to the committer, which must be free. False: there was nothing to commit after
+  // all, or it could not be.
+  bool StartTransaction();
   // Takes the outcome of the transaction under way, waiting at most so long for it, and does what
   // it asks for. True when none is under way any more.
   bool Conclude(std::chrono::nanoseconds wait);
@@ -172,7 +170,7 @@ class Worker final : private kafka::RebalanceListener {
   bool incarnation_recorded_ = false;
   std::int64_t transactions_ = 0;
   Draft draft_;
-  // The last poll found so much that there is probably more.
+  // The last poll found so much that there is probably a backlog.
   bool behind_ = false;
   std::optional<UnderWay> under_way_;
   // The consumer is calling: it must not be destroyed or sought now.

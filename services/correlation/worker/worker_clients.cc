@@ -100,8 +100,13 @@ void Worker::DropClients(const absl::Status& why) {
 
 void Worker::FollowRules() {
   std::shared_ptr<const RuleSet> rules = io_.rules->Current();
-  if (rules == rules_ || !FlushTasks()) return;
+  if (rules == rules_) return;
   rules_ = std::move(rules);
+  // What was computed under the old plan is written under it.
+  if (const absl::Status flushed = draft_.Flush(); !flushed.ok()) {
+    DropClients(flushed);
+    return;
+  }
   for (auto& [id, slot] : tasks_) {
     std::shared_ptr<const RulePlan> plan = rules_->PlanReading(id.first);
     if (plan == nullptr || plan == slot.plan) continue;

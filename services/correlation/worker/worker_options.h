@@ -30,9 +30,10 @@ struct WorkerOptions {
   // How long Step waits at most for records, or for the changelog where nothing runs yet.
   std::chrono::milliseconds poll_timeout{100};
   // Most records of one poll, which tasks compute at once.
-  std::size_t max_batch = 2'000;
+  std::size_t max_batch = 10'000;
   // A transaction begins to be committed when it has outputs and its first record is `min` old;
-  // without outputs, or while there is more to read than one poll takes, when that is `max` old.
+  // without outputs, or while there is a backlog (a poll finds a fifth of max_batch), when that is
+  // `max` old.
   struct CommitInterval {
     std::chrono::milliseconds min{5};
     std::chrono::milliseconds max{100};

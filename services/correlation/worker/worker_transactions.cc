@@ -1,14 +1,12 @@
 // From what was computed to what is committed and stored.
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "lib/base/status.h"
 #include "lib/base/text.h"
 #include "lib/telemetry/log.h"
 #include "services/correlation/worker/incarnation.h"
 #include "services/correlation/worker/metrics.h"
-#include "services/correlation/worker/output_trace.h"
 #include "services/correlation/worker/worker.h"
 
 namespace tocsin::correlation {
@@ -51,33 +49,21 @@ void Worker::WriteAtOnce(TaskResult& result) {
   result.outputs.erase(first, result.outputs.end());
 }
 
-bool Worker::FlushTasks() {
-  std::vector<TaskSlot*> slots;
-  for (const auto& [slot, share] : draft_.shares()) slots.push_back(slot);
-  for (TaskSlot* slot : slots) {
-    TaskInput input;
-    input.now = io_.clock->Now();
-    TaskResult result = slot->task->Run(input, *slot->overlay);
-    if (const absl::Status read = slot->overlay->status(); !read.ok()) {
-      DropClients(Annotate(read, slot->Name()));
-      return false;
-    }
-    slot->more = result.more;
-    TraceOutputs(options_.group, slot->partition, result.outputs);
-    if (options_.guarantee == Guarantee::kAtLeastOnce) WriteAtOnce(result);
-    draft_.Add(*slot, input, std::move(result), io_.clock->SteadyNow());
+bool Worker::StartTransaction() {
+  if (const absl::Status flushed = draft_.Flush(); !flushed.ok()) {
+    DropClients(flushed);
+    return false;
   }
-  return true;
-}
-
-void Worker::StartTransaction() {
-  if (!FlushTasks()) return;
+  if (draft_.empty()) {
+    draft_.Clear();
+    return false;
+  }
   absl::StatusOr<kafka::GroupMetadata> member = consumer_->CurrentGroupMetadata();
   if (!member.ok()) {
     // The group has moved on; the next poll tells.
     client_problem_ = Message(member.status());
     RewindAll({});
-    return;
+    return false;
   }
   Draft::Handed handed =
       draft_.HandOver({options_.id, incarnation_, transactions_ + 1, /*outputs=*/0});
@@ -113,6 +99,7 @@ void Worker::StartTransaction() {
     outcome.took = clock->SteadyNow() - begin;
     return outcome;
   });
+  return true;
 }
 
 bool Worker::Conclude(std::chrono::nanoseconds wait) {
