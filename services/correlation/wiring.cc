@@ -27,6 +27,7 @@
 #include "lib/telemetry/log.h"
 #include "services/correlation/lag/lag_monitor.h"
 #include "services/correlation/lag/lag_reader.h"
+#include "services/correlation/rule_keeper/registry_gate.h"
 #include "services/correlation/rule_keeper/rule_keeper.h"
 #include "services/correlation/rule_keeper/streams.h"
 #include "services/correlation/rules_service.h"
@@ -94,6 +95,7 @@ class CorrelationProcess final : public process::Component {
         admin_(std::move(admin)),
         producer_(std::move(producer)),
         streams_(settings_.streams, *schemas_, settings_.tables),
+        schema_gate_(settings_.streams, *schemas_, runtime_.clock()),
         tables_(OptionsOf(settings_.tables), settings_.table_bytes),
         follower_(TopicsOf(settings_.tables), FollowerIo(), tables_),
         keeper_(KeeperIo(), {.replication = settings_.replication,
@@ -328,6 +330,7 @@ class CorrelationProcess final : public process::Component {
     options.task.identity_key = {word(), word()};
     WorkerIo io;
     io.rules = &keeper_;
+    io.schemas = &schema_gate_;
     io.clock = &runtime_.clock();
     io.make_consumer = [this](kafka::ConsumerOptions consumer) {
       return MakeConsumer(std::move(consumer));
@@ -393,6 +396,7 @@ class CorrelationProcess final : public process::Component {
   const std::unique_ptr<kafka::Admin> admin_;
   const std::unique_ptr<kafka::Producer> producer_;
   const RegistryStreams streams_;
+  RegistryGate schema_gate_;
   // Before the workers, which ask it for stores.
   std::unique_ptr<Standby> standby_;
   TableIndex tables_;

@@ -132,6 +132,7 @@ class Task::Batch {
   // needed.
   bool TakeRecords() {
     bool stream_spoke = false;
+    auto refused = input_.refused.begin();
     const auto& records = input_.records;
     std::vector<Decoded> decoded(std::min(kLookAhead, records.size()));
     for (Decoded& each : decoded) each.parts.resize(plan_.rule_count());
@@ -145,6 +146,10 @@ class Task::Batch {
         decoded[i].messages = task_.messages_.data() + i * plan_.messages().size();
         if (!task_.enrichers_.empty()) decoded[i].enricher = &task_.enrichers_[i];
         Decode(*records[begin + i], decoded[i]);
+        if (refused != input_.refused.end() && refused->first == records[begin + i]) {
+          decoded[i].read = refused->second;
+          ++refused;
+        }
       }
       for (std::size_t i = 0; i < count; ++i) ExpectWindows(decoded[i]);
       for (std::size_t i = 0; i < count; ++i) {

@@ -38,6 +38,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -63,6 +64,9 @@ struct TaskInput {
   // In any order that keeps the order within each partition. What they show must live until Run
   // returns.
   std::vector<const kafka::RecordView*> records;
+  // Those of `records` that may not be taken in for a reason from outside (a schema that nobody
+  // knows), in the same order: they become dead letters with that cause.
+  std::vector<std::pair<const kafka::RecordView*, absl::Status>> refused;
   // What the silence of the stream's partition has made due. Ignored when `records` holds an event
   // of that partition: it is not silent.
   std::vector<DueSilence> silences;

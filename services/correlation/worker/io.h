@@ -19,6 +19,7 @@
 #include "lib/kafka/transactional_producer.h"
 #include "services/correlation/engine/rule_plan.h"
 #include "services/correlation/worker/committer.h"
+#include "services/correlation/worker/schema_gate.h"
 
 namespace tocsin::correlation {
 
@@ -65,6 +66,8 @@ struct WorkerIo {
   std::function<absl::StatusOr<std::unique_ptr<kafka::Producer>>()> make_plain_producer = nullptr;
   // Where transactions run; empty: on a thread beside the worker's.
   std::function<std::unique_ptr<Committer>()> make_committer = nullptr;
+  // Null: every schema is welcome.
+  SchemaGate* schemas = nullptr;
   // Null: nobody else has stores.
   StoreClaims* claims = nullptr;
   const RuleSource* rules = nullptr;

@@ -47,6 +47,11 @@ struct TaskSlot {
   // Running: the next offset of each input topic, as in the store, and as computed.
   std::map<std::string, std::int64_t> committed_next;
   std::map<std::string, std::int64_t> next;
+  // Confluent's prefix of the last event that was taken in: what begins with it needs no asking.
+  std::string known_prefix;
+  // The stream's partition is paused at an event with this prefix until somebody can tell whether
+  // its schema is known; why, in `problem`.
+  std::optional<std::string> held_prefix;
   std::string problem;
 
   // "alerts.raw[3]"

@@ -93,6 +93,8 @@ Worker::StepResult Worker::Step() {
     // What cannot be restored for now is tried again with the next poll.
     busy = busy || slot.more || (slot.phase == Phase::kRestoring && slot.problem.empty());
   }
+  ReleaseHeld();
+  if (consumer_ == nullptr) return StepResult::kRetryLater;
   bool tried = false;
   kafka::ViewBatch batch;
   if (DraftFull() && under_way_.has_value()) {
@@ -177,23 +179,36 @@ void Worker::Compute(const kafka::ViewBatch& batch) {
   TaskInput* input = nullptr;
   std::int64_t from = 0;
   std::int64_t* next = nullptr;
+  TaskSlot* of = nullptr;
+  bool own_topic = false;
   for (const kafka::RecordView& record : batch.records()) {
     if (record.topic.data() != topic.data() || record.partition != partition) {
       topic = record.topic;
       partition = record.partition;
       const std::string name(topic);
-      TaskSlot* slot = SlotReading(name, partition);
-      if (slot == nullptr || slot->phase != Phase::kRunning) {
+      of = SlotReading(name, partition);
+      if (of == nullptr || of->phase != Phase::kRunning) {
         input = nullptr;
         continue;
       }
-      input = &inputs[slot];
-      from = slot->next[name];
+      input = &inputs[of];
+      from = of->next[name];
       next = &input->next_offsets.try_emplace(name, from).first->second;
-      if (name == slot->plan->stream().topic) slot->idle.Reset();
+      own_topic = name == of->plan->stream().topic;
+      if (own_topic) of->idle.Reset();
     }
     // The client may hand out again what it had in hand before a seek.
     if (input == nullptr || record.offset < from) continue;
+    if (own_topic) {
+      if (of->held_prefix.has_value()) continue;
+      const absl::Status schema = CheckSchema(*of, record);
+      if (absl::IsInvalidArgument(schema)) {
+        input->refused.emplace_back(&record, schema);
+      } else if (!schema.ok()) {
+        if (!HoldAt(*of, record, schema)) return;
+        continue;
+      }
+    }
     input->records.push_back(&record);
     *next = record.offset + 1;
   }
@@ -204,7 +219,7 @@ void Worker::Compute(const kafka::ViewBatch& batch) {
     if (slot.phase != Phase::kRunning) continue;
     TaskInput& own = inputs[&slot];
     const std::string& stream = slot.plan->stream().topic;
-    if (probes && !own.next_offsets.contains(stream)) {
+    if (probes && !slot.held_prefix.has_value() && !own.next_offsets.contains(stream)) {
       Probe(slot, broker_answers, own.silences);
     }
     if (own.records.empty() && own.silences.empty() && !slot.more &&
@@ -213,6 +228,7 @@ void Worker::Compute(const kafka::ViewBatch& batch) {
     }
     // What lies behind the last record (markers) counts as read, where the end is known.
     for (auto& [read, behind] : own.next_offsets) {
+      if (slot.held_prefix.has_value() && read == stream) continue;
       const auto end = batch.ends().find({read, slot.partition});
       if (end != batch.ends().end()) behind = std::max(behind, end->second);
     }
@@ -263,6 +279,7 @@ void Worker::PublishStatus() {
   for (const auto& [id, slot] : tasks_) {
     if (slot.phase == Phase::kRunning) {
       ++status.running;
+      if (status.problem.empty()) status.problem = slot.problem;
     } else if (status.problem.empty()) {
       status.problem =
           slot.problem.empty() ? Concat(slot.Name(), " reads its changelog") : slot.problem;

@@ -18,7 +18,8 @@
 // A rebalance waits for the transaction under way and drops the draft.
 //
 // In parts by subject: worker.cc the loop, worker_clients.cc clients and their errors,
-// worker_group.cc assignment, worker_transactions.cc from draft to store.
+// worker_group.cc assignment, worker_schemas.cc what waits for a schema, worker_transactions.cc
+// from draft to store.
 //
 // Threads: Step, Close and the destructor one at a time; status() and Stop from any.
 #pragma once
@@ -123,6 +124,13 @@ class Worker final : private kafka::RebalanceListener {
 
   void Probe(TaskSlot& slot, bool& broker_answers, std::vector<DueSilence>& due);
   void Compute(const kafka::ViewBatch& batch);
+  // May the stream's event be taken in? As SchemaGate::Check.
+  absl::Status CheckSchema(TaskSlot& slot, const kafka::RecordView& record);
+  // The stream's partition stands at this event until its schema is decided. False: the clients are
+  // gone.
+  bool HoldAt(TaskSlot& slot, const kafka::RecordView& record, const absl::Status& why);
+  // Goes on with partitions whose schema is decided.
+  void ReleaseHeld();
   // How long Poll may wait now.
   std::chrono::milliseconds PollTimeout(bool busy) const;
 

@@ -50,6 +50,9 @@ struct WorkerOptions {
   std::chrono::milliseconds rebalance_wait{10'000};
   Guarantee guarantee = Guarantee::kExactlyOnce;
   std::chrono::milliseconds query_timeout{1'000};
+  // How long a partition waits in place for the registry's word on a schema that is new to it.
+  // After that it is paused and the others go on.
+  std::chrono::milliseconds schema_wait{1'000};
   // How often a retriable step of a transaction is tried before the clients are made anew.
   int attempts = 3;
   // Compacted, one partition, made by whoever makes the changelogs.
