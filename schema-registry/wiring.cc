@@ -84,6 +84,8 @@ http::ServerOptions RestServerOptions(const tocsin::schema::v1::RestConfig& conf
   options.limits.max_connections = 1'000;
   options.limits.max_connections_per_address = std::max(config.max_connections_per_address(), 0);
   options.limits.body_timeout = std::chrono::seconds(30);
+  // Who does not read keeps memory from others.
+  options.limits.send_timeout = std::chrono::seconds(20);
   return options;
 }
 
@@ -133,12 +135,13 @@ class SchemaRegistry final : public process::Component {
     return options;
   }
 
-  static RestHandlerOptions HandlerOptions(const RegistryOptions& options) {
+  RestHandlerOptions HandlerOptions(const RegistryOptions& options) {
     RestHandlerOptions handler;
     // A text in JSON may be twice as long, and brings its references.
     handler.max_body = 2 * options.limits.max_text_bytes + (std::size_t{1} << 20);
     // Each write waits for the log, and those that wait at one time share a round trip.
     handler.worker_threads = 128;
+    handler.answers.freed = [this] { free_memory_.Want(); };
     return handler;
   }
 

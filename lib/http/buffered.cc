@@ -28,17 +28,29 @@ class Responder::State {
     ResponseHead head{response.status, std::move(response.headers)};
     if (!empty) head.headers.Set("content-length", std::to_string(response.body.size()));
     // One task, so that the parts leave together.
-    exchange_->Post(
-        [exchange = exchange_, head = std::move(head), body = std::move(response.body)]() mutable {
-          const bool end = body.empty();
-          exchange->SendHead(std::move(head), end);
-          if (end) return;
-          exchange->Write({Slice(std::move(body))});
-          exchange->Finish();
-        });
+    exchange_->Post([exchange = exchange_, head = std::move(head),
+                     body = BodyOf(std::move(response))]() mutable {
+      const bool end = body.empty();
+      exchange->SendHead(std::move(head), end);
+      if (end) return;
+      exchange->Write({std::move(body)});
+      exchange->Finish();
+    });
   }
 
  private:
+  static Slice BodyOf(Response response) {
+    if (response.held == nullptr) return Slice(std::move(response.body));
+    struct Kept {
+      std::string body;
+      std::shared_ptr<const void> held;
+    };
+    auto kept =
+        std::make_shared<const Kept>(Kept{std::move(response.body), std::move(response.held)});
+    const std::string_view bytes = kept->body;
+    return Slice(std::move(kept), bytes);
+  }
+
   const std::shared_ptr<Exchange> exchange_;
   std::atomic<bool> answered_{false};
 };

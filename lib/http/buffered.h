@@ -34,6 +34,9 @@ struct Response {
   int status = 200;
   Headers headers;
   std::string body;
+  // Kept until the last byte of the body is sent or will not be: the client is gone, or has taken
+  // nothing for Limits::send_timeout. Let go on any thread; its destructor must not block.
+  std::shared_ptr<const void> held = nullptr;
 };
 
 // Answers one request. Copyable; may be kept, and called on any thread, also when the client or the

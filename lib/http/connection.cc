@@ -200,6 +200,7 @@ void Connection::Close() {
   const auto self = shared_from_this();
   transport_->Close();
   if (session_ != nullptr) session_->Lost();
+  out_ = {};
   place_ = nullptr;
   closed_(self);
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "lib/base/testing/fake_clock.h"
+#include "lib/http/buffered.h"
 
 namespace tocsin::http {
 namespace {
@@ -151,6 +152,52 @@ TEST_F(ConnectionTest, ThePlaceOfWhoDoesNotTakeAFinishedResponseIsWanted) {
   EXPECT_NE(table_->Enter("192.0.2.1:6"), nullptr);
   connection_->LeaveWhereAsked();
   EXPECT_TRUE(wire_.closed);
+}
+
+TEST_F(ConnectionTest, WhatIsHeldForAResponseIsLetGoWithItsLastByte) {
+  loop_->RunPosted();
+  auto held = std::make_shared<int>(0);
+  const std::weak_ptr<int> watched = held;
+  wire_.client_takes = false;
+  const auto buffered = MakeBuffered(
+      [&](const Request&, const Responder& respond) {
+        Response response{200, {}, std::string(300'000, 'x')};
+        response.held = std::move(held);
+        respond(std::move(response));
+      },
+      {.worker_threads = 0});
+  Receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  buffered->Handle(std::exchange(handler_->held, nullptr));
+  loop_->RunPosted();
+  EXPECT_FALSE(watched.expired()) << "the client has not taken it";
+  wire_.client_takes = true;
+  ASSERT_NE(wire_.writable, nullptr);
+  std::exchange(wire_.writable, nullptr)();
+  EXPECT_GT(wire_.to_client.size(), 300'000U);
+  EXPECT_TRUE(watched.expired());
+  EXPECT_FALSE(wire_.closed);
+}
+
+TEST_F(ConnectionTest, WhatIsHeldForAResponseThatNobodyReadsIsLetGoAfterTheSendTimeout) {
+  loop_->RunPosted();
+  auto held = std::make_shared<int>(0);
+  const std::weak_ptr<int> watched = held;
+  wire_.client_takes = false;
+  const auto buffered = MakeBuffered(
+      [&](const Request&, const Responder& respond) {
+        Response response{200, {}, std::string(300'000, 'x')};
+        response.held = std::move(held);
+        respond(std::move(response));
+      },
+      {.worker_threads = 0});
+  Receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  buffered->Handle(std::exchange(handler_->held, nullptr));
+  loop_->RunPosted();
+  Pass(seconds(59));
+  EXPECT_FALSE(watched.expired());
+  Pass(seconds(2));
+  EXPECT_TRUE(wire_.closed);
+  EXPECT_TRUE(watched.expired());
 }
 
 TEST_F(ConnectionTest, WhoMovesBeforeTheyAreLookedAtStays) {

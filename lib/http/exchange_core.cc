@@ -114,6 +114,11 @@ void ExchangeCore::CheckBodyTimeout(SteadyTime now) {
            0);
 }
 
+void ExchangeCore::CheckSendTimeout(SteadyTime now) {
+  if (stream_ == nullptr || !finished_ || output_size_ == 0) return;
+  if (now - taken_at_ > limits_.send_timeout) Reset();
+}
+
 void ExchangeCore::EndBody() {
   body_ended_ = true;
   Deliver();

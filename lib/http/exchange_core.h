@@ -63,6 +63,9 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   }
   // Ends the body with an error where the handler has waited longer than Limits::body_timeout.
   void CheckBodyTimeout(SteadyTime now);
+  // Resets the exchange where the client has taken nothing of a finished response for
+  // Limits::send_timeout.
+  void CheckSendTimeout(SteadyTime now);
 
   // Broken off by the handler: nothing more of it may be sent but the reset.
   bool broken() const { return broken_; }

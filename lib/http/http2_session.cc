@@ -485,7 +485,9 @@ void Http2Session::Tick(SteadyTime now) {
   // The handlers that hear of it only ask for output; no stream comes or goes meanwhile.
   for (const auto& [id, stream] : streams_) {
     const std::shared_ptr<ExchangeCore> core = stream->core;
-    if (core != nullptr) core->CheckBodyTimeout(now);
+    if (core == nullptr) continue;
+    core->CheckBodyTimeout(now);
+    core->CheckSendTimeout(now);
   }
   if (draining_ == 1) {
     // One tick after the notice: streams that were on their way have arrived.

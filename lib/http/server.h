@@ -48,7 +48,9 @@ struct Limits {
   // While the handler waits in Read and the client sends nothing; then Read gives
   // DEADLINE_EXCEEDED. 0: for ever, as a client stream needs that is quiet for long.
   std::chrono::milliseconds body_timeout{0};
-  // While bytes wait to be sent and the client takes none.
+  // While bytes wait to be sent and the client takes none: the connection is closed. A stream of
+  // HTTP/2 whose response is finished and whose client takes none of the rest, because it grants no
+  // window, is reset.
   std::chrono::milliseconds send_timeout{60'000};
   // Frames that cost the server more than the client (RST_STREAM in either direction after a fault
   // of the client, SETTINGS, PRIORITY, empty DATA): so many at once on a connection, refilled per

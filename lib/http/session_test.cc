@@ -187,6 +187,38 @@ TEST_F(SessionTest, ABodyThatDoesNotComeOverHttp2IsAnsweredAndItsStreamReset) {
   EXPECT_FALSE(session_->Finished()) << "other streams go on";
 }
 
+TEST_F(SessionTest, AFinishedResponseForWhichNoWindowIsGrantedIsDroppedAfterTheSendTimeout) {
+  auto held = std::make_shared<int>(0);
+  const std::weak_ptr<int> watched = held;
+  BufferedOptions options;
+  options.worker_threads = 0;
+  context_.limits.send_timeout = seconds(20);
+  context_.handler = MakeBuffered(
+      [&](const Request&, const Responder& respond) {
+        Response response{200, {}, std::string(300'000, 'x')};
+        response.held = std::move(held);
+        respond(std::move(response));
+      },
+      options);
+  Http2();
+  Receive(Http2Head());
+  Receive(Http2Body("", true));
+  TickAfter(seconds(19));
+  EXPECT_FALSE(watched.expired()) << "the window of 64 KiB is all that the client takes";
+  // A little more window: it goes on, and has its whole time again.
+  const std::string window = Frame(8, 0, std::string("\0\0\0\x10", 4));
+  std::string of_connection = window;
+  of_connection[8] = 0;
+  Receive(Concat(of_connection, window));
+  TickAfter(seconds(19));
+  EXPECT_FALSE(watched.expired());
+  TickAfter(seconds(2));
+  EXPECT_TRUE(watched.expired());
+  // RST_STREAM(INTERNAL_ERROR)
+  EXPECT_THAT(sent_, EndsWith(std::string("\0\0\4\3\0\0\0\0\1\0\0\0\2", 13)));
+  EXPECT_FALSE(session_->Finished()) << "other streams go on";
+}
+
 // Reads only when it is told to.
 class Hesitant final : public Handler {
  public:

@@ -7,6 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/http/exchange.h"
+#include "schema-registry/rest/answer_memory.h"
 #include "schema-registry/rest/rest_api.h"
 
 namespace tocsin::registry {
@@ -17,6 +18,8 @@ struct RestHandlerOptions {
   int worker_threads = 8;
   // Requests that wait for a worker; further ones are answered with kBusy.
   std::size_t max_queue = 1024;
+  // An answer for which there is no room is refused with kBusy.
+  AnswerMemory::Options answers = {};
 };
 
 // `api` and `clock` must outlive the handler. Each request is a span and part of the metric

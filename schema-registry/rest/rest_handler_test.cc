@@ -2,6 +2,11 @@
 // request.
 #include "schema-registry/rest/rest_handler.h"
 
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "lib/base/text.h"
 #include "lib/http/server.h"
 #include "lib/http/testing/clients.h"
 #include "schema-registry/rest/testing/rest_fixture.h"
@@ -19,6 +24,7 @@ class RestHandlerTest : public RestFixture {
     handler.max_body = 5000;
     handler.worker_threads = 2;
     handler.max_queue = max_queue;
+    handler.answers = answers_;
     http::ServerOptions server;
     server.limits.body_timeout = std::chrono::seconds(30);
     server.tick = std::chrono::milliseconds(5);
@@ -44,6 +50,7 @@ class RestHandlerTest : public RestFixture {
   }
 
   FakeClock clock_;
+  AnswerMemory::Options answers_;
   std::unique_ptr<http::Server> server_;
 };
 
@@ -128,6 +135,49 @@ TEST_F(RestHandlerTest, WhatCannotWaitAnyMoreIsRefusedInTheFormOfAllErrors) {
   const Json body = Json::parse(response.body);
   EXPECT_EQ(body["error_code"], 503);
   EXPECT_EQ(body["message"], "too many requests wait here; try again in a second");
+}
+
+TEST_F(RestHandlerTest, AnswersThatNobodyReadsHaveTheirBound) {
+  answers_.bytes = std::size_t{16} << 20;
+  answers_.patience = std::chrono::milliseconds(0);
+  const std::string text = Concat("syntax = 'proto3'; // ", std::string(1'900, 'x'), "\n");
+  Start();
+  for (int i = 0; i < 600; ++i) {
+    ASSERT_GT(Register("s" + std::to_string(i), Concat(text, "message M", i, " {}")), 0);
+  }
+  http::Headers headers;
+  headers.Set("authorization", "Bearer reads");
+  http::Http2Client::Options options;
+  options.auto_window = false;
+  // All take the first 64 KiB and then nothing.
+  std::vector<std::unique_ptr<http::Http2Client>> readers;
+  std::int32_t list = 0;
+  int status = 200;
+  while (status == 200 && readers.size() < 30) {
+    readers.push_back(std::make_unique<http::Http2Client>(server_->port(), options));
+    http::Http2Client& reader = *readers.back();
+    list = reader.Start("GET", "/schemas", headers, "");
+    ASSERT_TRUE(reader.Until([&] { return reader.stream(list).status != 0; }));
+    status = reader.stream(list).status;
+  }
+  ASSERT_EQ(status, 503);
+  EXPECT_GT(readers.size(), 2U) << "some are answered";
+  ASSERT_TRUE(readers.back()->UntilClosed(list));
+  const auto& response = readers.back()->stream(list);
+  EXPECT_EQ(response.headers.Get("retry-after"), "1");
+  const Json body = Json::parse(response.body);
+  EXPECT_EQ(body["error_code"], 503);
+  EXPECT_THAT(body["message"].get<std::string>(),
+              HasSubstr("too many answers wait for clients to read them"));
+  // What is small goes on.
+  EXPECT_EQ(Call("GET", "/subjects/s1/versions").status, 200);
+  EXPECT_EQ(Call("GET", "/schemas/ids/1").status, 200);
+  EXPECT_EQ(Call("POST", "/subjects/s/versions", "rules", Body(kAlert)).status, 200);
+  // Who does not read gets no more of it after a time, and then there is room.
+  clock_.Advance(std::chrono::seconds(61));
+  ASSERT_TRUE(readers.front()->UntilClosed(list));
+  EXPECT_NE(readers.front()->stream(list).error, 0U);
+  EXPECT_EQ(Call("GET", "/schemas").status, 200);
 }
 
 TEST_F(RestHandlerTest, ABodyThatDoesNotComeIsRefusedInTheFormOfAllErrors) {
