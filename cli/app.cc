@@ -61,6 +61,9 @@ int Conclude(const Outcome& outcome) {
   return outcome.ok() ? *outcome : Fail(outcome.status());
 }
 
+// What a command's trace is worth: nobody waits longer for a collector that does not answer.
+constexpr std::chrono::milliseconds kTraceTimeout{120};
+
 int RunChosen(Choice& choice) {
   if (const absl::Status status = ReadTexts(choice); !status.ok()) {
     Say(Concat("tocsin: ", Message(status)));
@@ -78,10 +81,11 @@ int RunChosen(Choice& choice) {
     options.otlp_endpoint = Resolve(choice.global.otlp, session.environment(), "TOCSIN_OTLP",
                                     profile.ok() ? profile->otlp() : "", "");
     options.otlp_insecure = true;
+    options.export_timeout = kTraceTimeout;
     if (const absl::Status status = telemetry::Start(options); !status.ok()) return Fail(status);
   }
   const Outcome outcome = choice.run(session);
-  if (!choice.supervises) telemetry::Shutdown(std::chrono::seconds(2));
+  if (!choice.supervises) telemetry::Shutdown(kTraceTimeout);
   return Conclude(outcome);
 }
 

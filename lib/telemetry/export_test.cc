@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <memory>
@@ -130,6 +133,46 @@ TEST(Export, ACollectorThatIsNotThereHoldsNothingUpAndIsCounted) {
   Shutdown(std::chrono::milliseconds(500));
   EXPECT_LT(std::chrono::steady_clock::now() - made, std::chrono::seconds(5));
   EXPECT_EQ(lost.value(), before + kSpans);
+}
+
+// Accepts connections, as the kernel does by itself, and never says a word.
+class SilentPort {
+ public:
+  SilentPort() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<const sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(fd_, 8), 0);
+    EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    port_ = ntohs(address.sin_port);
+  }
+  ~SilentPort() { ::close(fd_); }
+  std::string address() const { return Concat("127.0.0.1:", port_); }
+
+ private:
+  const int fd_ = ::socket(AF_INET, SOCK_STREAM, 0);
+  int port_ = 0;
+};
+
+TEST(Export, AShortCommandDoesNotWaitForACollector) {
+  std::string gone;
+  {
+    const Collector collector;
+    gone = collector.address();
+  }
+  const SilentPort silent;
+  for (const std::string& address : {gone, silent.address()}) {
+    Options options = To(address);
+    options.export_timeout = std::chrono::milliseconds(100);
+    ASSERT_THAT(Start(options), IsOk());
+    Span("command", {.parent = TraceContext()}).End();
+    const auto begin = std::chrono::steady_clock::now();
+    Shutdown(std::chrono::milliseconds(100));
+    // Not the seconds that a channel takes between two tries to connect.
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(800)) << address;
+  }
 }
 
 TEST(Start, NamesTheOptionThatIsWrong) {

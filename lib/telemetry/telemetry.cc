@@ -25,8 +25,6 @@ namespace otel = opentelemetry;
 namespace sdk_trace = opentelemetry::sdk::trace;
 
 constexpr std::int64_t kQueue = 8192;
-// Of one export. Short, because a stop may have to wait for one that is under way.
-constexpr std::chrono::seconds kExportTimeout{2};
 
 // The SDK's batch processor drops what does not fit without a word; this pair around it counts, and
 // drops first.
@@ -150,7 +148,7 @@ absl::Status Start(const Options& options) {
         Concat(options.otlp_insecure ? "http://" : "https://", options.otlp_endpoint);
     exporter.use_ssl_credentials = !options.otlp_insecure;
     exporter.ssl_credentials_cacert_path = options.otlp_ca_file;
-    exporter.timeout = kExportTimeout;
+    exporter.timeout = options.export_timeout;
     sdk_trace::BatchSpanProcessorOptions batch;
     batch.max_queue_size = static_cast<std::size_t>(2 * kQueue);
     batch.schedule_delay_millis = std::chrono::milliseconds(1000);

@@ -20,6 +20,8 @@ struct Options {
   // Plain text to the collector; otherwise TLS with the machine's or the given authorities.
   bool otlp_insecure = false;
   std::string otlp_ca_file;
+  // Of one export. A stop may have to wait for one that is under way, and for one more.
+  std::chrono::milliseconds export_timeout{2'000};
 };
 
 // Once, from the main thread, before others start. INVALID_ARGUMENT names the option. A collector
