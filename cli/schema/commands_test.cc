@@ -464,6 +464,13 @@ TEST_F(SchemaCommandsTest, ListsAndShows) {
   EXPECT_THAT(ran.err, HasSubstr("orders-value version 1, id 1, registered 2016-01-15T12:01:00Z by "
                                  "anna"));
   EXPECT_EQ(registry_.asked_in, ":.eu:");
+  const json shown = json::parse(Run({"show", "7", "-o", "json"}).out)["schema"];
+  EXPECT_EQ(shown["id"], 7);
+  EXPECT_EQ(shown["text"], "by id");
+  EXPECT_EQ(shown["subject"], "orders-value");
+  EXPECT_EQ(shown["version"], 1);
+  EXPECT_EQ(shown["registeredBy"], "anna");
+  EXPECT_EQ(shown["registerTime"], "2016-01-15T12:01:00Z");
 }
 
 TEST_F(SchemaCommandsTest, DiffShowsWhatIsCompatibleToo) {

@@ -82,6 +82,37 @@ absl::Status TellUses(const Session& session, std::int32_t id, const std::string
   return absl::OkStatus();
 }
 
+// An id says nothing of where: the first version that has it and that the caller may read does.
+absl::Status FillFirstUse(const Session& session, const std::string& context,
+                          schema::v1::Schema& schema) {
+  schema::v1::ListSchemaUsesRequest request;
+  request.set_id(schema.id());
+  request.set_context(context);
+  for (const auto deleted : {schema::v1::DELETED_UNSPECIFIED, schema::v1::DELETED_ONLY}) {
+    request.set_deleted(deleted);
+    TOCSIN_ASSIGN_OR_RETURN(
+        const auto uses,
+        (Call<SchemaRegistryService, schema::v1::ListSchemaUsesResponse>(
+            session, &SchemaRegistryService::StubInterface::ListSchemaUses, request)));
+    for (const auto& use : uses.uses()) {
+      schema::v1::GetVersionRequest of;
+      of.set_subject(use.subject());
+      of.set_version(use.version());
+      of.set_deleted(true);
+      const auto version = Call<SchemaRegistryService, schema::v1::GetVersionResponse>(
+          session, &SchemaRegistryService::StubInterface::GetVersion, of);
+      if (!version.ok()) continue;
+      schema.set_subject(version->schema().subject());
+      schema.set_version(version->schema().version());
+      *schema.mutable_register_time() = version->schema().register_time();
+      schema.set_registered_by(version->schema().registered_by());
+      schema.set_deleted(version->schema().deleted());
+      return absl::OkStatus();
+    }
+  }
+  return absl::OkStatus();
+}
+
 template <typename Response>
 int ShowFound(const Session& session, const Response& response) {
   if (session.flags().output != OutputForm::kTable) {
@@ -144,11 +175,12 @@ absl::StatusOr<int> ShowSchema(const Session& session, const SchemaShowFlags& fl
     request.set_id(*id);
     if (!flags.context.empty()) request.set_subject(Concat(":", flags.context, ":"));
     TOCSIN_ASSIGN_OR_RETURN(
-        const auto response,
-        (Call<SchemaRegistryService, schema::v1::GetSchemaResponse>(
-            session, &SchemaRegistryService::StubInterface::GetSchema, request)));
+        auto response, (Call<SchemaRegistryService, schema::v1::GetSchemaResponse>(
+                           session, &SchemaRegistryService::StubInterface::GetSchema, request)));
     if (session.flags().output == OutputForm::kTable) {
       TOCSIN_RETURN_IF_ERROR(TellUses(session, *id, flags.context));
+    } else {
+      TOCSIN_RETURN_IF_ERROR(FillFirstUse(session, flags.context, *response.mutable_schema()));
     }
     return ShowFound(session, response);
   }
