@@ -33,6 +33,7 @@ const telemetry::Counter& Malformed() {
 Registry::Registry(RegistryLog& log, AuditLog& audit, const Clock& clock, RegistryOptions options)
     : log_(log),
       audit_(audit),
+      denials_(clock),
       clock_(clock),
       options_(options),
       compiler_(options.limits, options.max_compiled_bytes),

@@ -32,6 +32,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/schema/compatibility.h"
+#include "schema-registry/audit_limit.h"
 #include "schema-registry/change_history.h"
 #include "schema-registry/compile_turns.h"
 #include "schema-registry/io.h"
@@ -70,6 +71,8 @@ struct CompatibilityVerdict {
   std::vector<schema::Finding> findings;
   // The version that the findings are about.
   std::optional<std::int32_t> against;
+  // Findings beyond those, which are not told.
+  std::size_t left_out = 0;
 
   bool compatible() const { return findings.empty(); }
 };
@@ -121,13 +124,20 @@ struct ContextId {
 // Thread-safe, but for Start and Stop. Errors carry a code (CodeOf). UNAVAILABLE /
 // DEADLINE_EXCEEDED: the topic does not answer, retry. ABORTED: other writers were first all the
 // time, retry. kBusy: too many schemas are being compiled, retry. Access is checked above this
-// class; every write, made or refused, is told to the audit log by this class.
+// class; every write, made or refused, is told to the audit log by this class, and what was refused
+// above it by TellDenied.
 class Registry {
  public:
   // All references must outlive the registry. Nothing is read before Start.
   Registry(RegistryLog& log, AuditLog& audit, const Clock& clock, RegistryOptions options);
   // Calls Stop.
   ~Registry();
+
+  // Tells the audit log of what the caller had no right to; `action` is the name of the method
+  // alone, `target` as in AuditEntry. Within AuditLimit; what goes beyond is counted in
+  // tocsin_schema_registry_denials_not_audited_total, and the next entry says how many they were.
+  void TellDenied(const Actor& actor, std::string_view action, std::string target,
+                  const absl::Status& refusal);
 
   // Begins to read. `on_status` is called from the reading thread whenever Ready() changes between
   // OK and an error, or its code does.
@@ -410,6 +420,7 @@ class Registry {
 
   RegistryLog& log_;
   AuditLog& audit_;
+  AuditLimit denials_;
   const Clock& clock_;
   const RegistryOptions options_;
   SchemaCompiler compiler_;

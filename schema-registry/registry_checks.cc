@@ -120,7 +120,7 @@ absl::StatusOr<CompatibilityVerdict> Registry::Judge(const Snapshot& snapshot,
                                                      const std::vector<Past>& history,
                                                      schema::CompatibilityLevel level,
                                                      const schema::CompiledSchema& candidate) {
-  CompatibilityVerdict verdict{level, {}, {}};
+  CompatibilityVerdict verdict{level, {}, {}, 0};
   if (level == schema::CompatibilityLevel::kNone || history.empty()) return verdict;
   std::vector<std::shared_ptr<const schema::CompiledSchema>> compiled;
   const std::size_t first = schema::IsTransitive(level) ? 0 : history.size() - 1;
@@ -132,6 +132,7 @@ absl::StatusOr<CompatibilityVerdict> Registry::Judge(const Snapshot& snapshot,
   }
   schema::HistoryVerdict found = schema::CheckHistory(compiled, candidate, level);
   verdict.findings = std::move(found.findings);
+  verdict.left_out = found.left_out;
   if (found.against) verdict.against = history[first + *found.against].version.version;
   return verdict;
 }
@@ -185,7 +186,8 @@ absl::StatusOr<FullVerdict> Registry::CheckAll(std::string_view subject, const D
     texts.push_back(std::move(text));
   }
   for (schema::LevelVerdict& each : schema::CheckAllLevels(texts, *compiled.schema)) {
-    CompatibilityVerdict verdict{each.level, std::move(each.verdict.findings), {}};
+    CompatibilityVerdict verdict{
+        each.level, std::move(each.verdict.findings), {}, each.verdict.left_out};
     if (each.verdict.against) verdict.against = history[*each.verdict.against].version.version;
     full.levels.push_back(std::move(verdict));
   }

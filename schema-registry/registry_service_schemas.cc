@@ -148,6 +148,7 @@ grpc::Status RegistryService::CheckCompatibility(grpc::ServerContext* context,
   response->set_compatible(verdict->compatible());
   response->set_level(LevelOf(verdict->level));
   for (const schema::Finding& finding : verdict->findings) Fill(finding, *response->add_findings());
+  response->set_findings_left_out(static_cast<std::int32_t>(verdict->left_out));
   return grpc::Status::OK;
 }
 
@@ -169,6 +170,7 @@ grpc::Status RegistryService::Check(grpc::ServerContext* context, const v1::Chec
     to.set_compatible(each.compatible());
     to.set_against(each.against.value_or(0));
     for (const schema::Finding& finding : each.findings) Fill(finding, *to.add_findings());
+    to.set_findings_left_out(static_cast<std::int32_t>(each.left_out));
     if (each.level == verdict->level && !verdict->registered_as) {
       response->set_compatible(each.compatible());
     }

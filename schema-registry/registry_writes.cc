@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/base/status.h"
+#include "lib/telemetry/metrics.h"
 #include "schema-registry/registry.h"
 #include "schema-registry/registry_errors.h"
 #include "schema-registry/schema_metadata.h"
@@ -24,8 +25,9 @@ std::string Explain(std::string_view subject, const CompatibilityVerdict& verdic
   std::size_t told = 0;
   for (const schema::Finding& finding : verdict.findings) {
     if (++told > kMostToldInAnError) {
-      return Concat(text, "\nand ", verdict.findings.size() - kMostToldInAnError,
-                    " more; a compatibility check tells them");
+      return Concat(text, "\nand ", verdict.findings.size() - kMostToldInAnError + verdict.left_out,
+                    " more; a compatibility check tells ",
+                    verdict.left_out > 0 ? "the first 1,000" : "them");
     }
     text += Concat("\n", schema::KindName(finding.kind), " at ", finding.path, ": ",
                    finding.description);
@@ -85,6 +87,20 @@ void Registry::Tell(const Actor& actor, std::string_view action, std::string tar
                     const absl::Status& outcome, std::string detail) {
   audit_.Record({clock_.Now(), actor, Concat("tocsin.schema.v1.SchemaRegistryService/", action),
                  std::move(target), outcome, std::move(detail)});
+}
+
+void Registry::TellDenied(const Actor& actor, std::string_view action, std::string target,
+                          const absl::Status& refusal) {
+  static const telemetry::Counter not_audited = telemetry::GetCounter(
+      "tocsin_schema_registry_denials_not_audited_total",
+      "Refusals for lack of rights that the audit log was not told of, because too many came.");
+  const auto left_out = denials_.Take();
+  if (!left_out) return not_audited.Increment();
+  if (*left_out == 0) return Tell(actor, action, std::move(target), refusal);
+  Tell(actor, action, std::move(target),
+       MakeError(ErrorCode::kForbidden,
+                 Concat(Message(refusal), " (and ", *left_out,
+                        " refusals before this one are not in the audit log: too many came)")));
 }
 
 absl::Status Registry::Write(const std::function<absl::StatusOr<Decision>()>& decide) {

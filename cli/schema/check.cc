@@ -51,6 +51,8 @@ struct FileVerdict {
   Compiled older;
   std::string older_name;
   Compiled newer;
+  // Findings beyond those.
+  std::size_t left_out = 0;
 };
 
 class Report {
@@ -73,6 +75,11 @@ class Report {
       Print(Concat(FindingText(finding, {verdict.older_name, *verdict.older},
                                {verdict.file, *verdict.newer}),
                    "\n"));
+    }
+    if (verdict.left_out > 0) {
+      Print(Concat("And ", verdict.left_out,
+                   verdict.left_out == 1 ? " more finding" : " more findings", " in ", verdict.file,
+                   ", which are not told; mend these first.\n"));
     }
   }
 
@@ -99,6 +106,10 @@ class Report {
     auto& list = *(*row.mutable_fields())["findings"].mutable_list_value();
     for (const schema::Finding& finding : verdict.findings) {
       *list.add_values()->mutable_struct_value() = FindingFields(finding);
+    }
+    if (verdict.left_out > 0) {
+      (*row.mutable_fields())["findingsLeftOut"].set_number_value(
+          static_cast<double>(verdict.left_out));
     }
     return row;
   }
@@ -132,7 +143,9 @@ FileVerdict Compare(const std::string& file, const Compiled& older, std::string 
                     const Compiled& newer, CompatibilityLevel level, std::string against) {
   FileVerdict verdict{file,  std::move(against),    level, "compatible", {},
                       older, std::move(older_name), newer};
-  verdict.findings = schema::CheckCompatibility(*older, *newer, level);
+  schema::HistoryVerdict judged = schema::CheckHistory(std::span(&older, 1), *newer, level);
+  verdict.findings = std::move(judged.findings);
+  verdict.left_out = judged.left_out;
   if (!verdict.findings.empty()) verdict.state = "incompatible";
   return verdict;
 }
@@ -242,6 +255,7 @@ absl::StatusOr<FileVerdict> CheckSubject(const Session& session, const std::stri
     const RegistryVersion& against = versions[judged.against.value_or(versions.size() - 1)];
     verdict.state = "incompatible";
     verdict.findings = std::move(judged.findings);
+    verdict.left_out = judged.left_out;
     verdict.older = against.compiled;
     verdict.older_name = against.name();
     verdict.against = against.name();

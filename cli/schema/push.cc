@@ -198,7 +198,9 @@ absl::StatusOr<int> Rehearse(const Session& session, const std::vector<Item>& it
             (Call<SchemaRegistryService, schema::v1::CheckResponse>(session, &Stub::Check, check)));
         int findings = 0;
         for (const auto& level : verdict.levels()) {
-          if (level.level() == verdict.level()) findings = level.findings_size();
+          if (level.level() == verdict.level()) {
+            findings = level.findings_size() + level.findings_left_out();
+          }
         }
         what = verdict.compatible()
                    ? "a new version"

@@ -138,9 +138,10 @@ class PairOfSchemas {
     return *changes;
   }
 
-  std::vector<Finding> Against(const LevelFacts& level) {
-    std::vector<Finding> findings;
-    std::size_t left_out = 0;
+  // Without `against`.
+  HistoryVerdict Against(const LevelFacts& level) {
+    HistoryVerdict verdict;
+    std::vector<Finding>& findings = verdict.findings;
     std::size_t bytes = 0;
     for (const Direction direction : {Direction::kBackward, Direction::kForward}) {
       if (direction == Direction::kBackward ? !level.backward : !level.forward) continue;
@@ -150,15 +151,11 @@ class PairOfSchemas {
           findings.push_back(ToFinding(change, direction));
           bytes += BytesOf(findings.back());
         } else {
-          ++left_out;
+          ++verdict.left_out;
         }
       }
     }
-    if (left_out > 0) {
-      findings.back().description +=
-          Concat(" (and ", left_out, left_out == 1 ? " more finding)" : " more findings)");
-    }
-    return findings;
+    return verdict;
   }
 
   Finding ToFinding(const Change& change, Direction direction) {
@@ -214,7 +211,7 @@ std::vector<Finding> Differences(const CompiledSchema& older, const CompiledSche
 
 std::vector<Finding> CheckCompatibility(const CompiledSchema& older, const CompiledSchema& newer,
                                         CompatibilityLevel level) {
-  return PairOfSchemas(older, newer).Against(FactsOf(level));
+  return PairOfSchemas(older, newer).Against(FactsOf(level)).findings;
 }
 
 HistoryVerdict CheckHistory(std::span<const std::shared_ptr<const CompiledSchema>> history,
@@ -222,8 +219,11 @@ HistoryVerdict CheckHistory(std::span<const std::shared_ptr<const CompiledSchema
   if (level == CompatibilityLevel::kNone) return {};
   const bool transitive = IsTransitive(level);
   for (std::size_t i = history.size(); i-- > 0;) {
-    std::vector<Finding> findings = CheckCompatibility(*history[i], candidate, level);
-    if (!findings.empty()) return {std::move(findings), i};
+    HistoryVerdict verdict = PairOfSchemas(*history[i], candidate).Against(FactsOf(level));
+    if (!verdict.findings.empty()) {
+      verdict.against = i;
+      return verdict;
+    }
     if (!transitive) break;
   }
   return {};
@@ -243,8 +243,11 @@ std::vector<LevelVerdict> CheckAllLevels(
     for (LevelVerdict& verdict : verdicts) {
       const LevelFacts& facts = FactsOf(verdict.level);
       if (verdict.verdict.against || (!facts.transitive && !last)) continue;
-      std::vector<Finding> findings = pair.Against(facts);
-      if (!findings.empty()) verdict.verdict = {std::move(findings), i};
+      HistoryVerdict found = pair.Against(facts);
+      if (!found.findings.empty()) {
+        found.against = i;
+        verdict.verdict = std::move(found);
+      }
       undecided |= facts.transitive && !verdict.verdict.against;
     }
     if (!undecided) break;

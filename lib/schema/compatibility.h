@@ -142,7 +142,8 @@ struct Finding {
 // Places are looked up by parsing the texts anew, once, when there is a difference to tell.
 std::vector<Finding> Differences(const CompiledSchema& older, const CompiledSchema& newer);
 
-// What stands against `newer` after `older` at this level: the first 1,000, the last tells of more.
+// What stands against `newer` after `older` at this level: the first 1,000, and no more than about
+// 1 MiB of text; CheckHistory tells how many more there are.
 std::vector<Finding> CheckCompatibility(const CompiledSchema& older, const CompiledSchema& newer,
                                         CompatibilityLevel level);
 
@@ -151,6 +152,8 @@ struct HistoryVerdict {
   std::vector<Finding> findings;
   // Index into the history of the version that the findings are about.
   std::optional<std::size_t> against;
+  // Findings beyond those, which are not told.
+  std::size_t left_out = 0;
 };
 
 // May `candidate` follow this history (oldest first)? The levels that are not transitive look at

@@ -150,6 +150,12 @@ Json VerdictJson(const CompatibilityVerdict& verdict, bool verbose) {
     messages.push_back(MessageOf(finding));
     findings.push_back(FindingJson(finding));
   }
+  if (verdict.left_out > 0) {
+    messages.push_back(Concat("{description:\"and ", verdict.left_out,
+                              verdict.left_out == 1 ? " more finding" : " more findings",
+                              ", which are not told; mend these first\"}"));
+    json["findingsLeftOut"] = verdict.left_out;
+  }
   messages.push_back(Concat("{oldSchemaVersion: ", verdict.against.value_or(0), "}"));
   messages.push_back(Concat("{compatibility: '", schema::LevelName(verdict.level), "'}"));
   json["messages"] = std::move(messages);

@@ -92,6 +92,45 @@ TEST_F(RestAccessTest, WhatReachesFurtherNeedsMore) {
   EXPECT_EQ(As("rules", "PUT", "/config/:.eu:", level).status, 200);
 }
 
+TEST_F(RestAccessTest, WhatIsRefusedIsInTheAuditLog) {
+  Rules(false);
+  const std::size_t before = audit_.entries().size();
+  As("reads", "POST", "/subjects/s/versions", Body(kAlert));
+  As("reads", "PUT", "/contexts/.eu/config/orders-v", R"({"compatibility":"NONE"})");
+  As("writes", "DELETE", "/subjects/orders-v/versions/1");
+  As("views", "GET", "/subjects");
+  As("forged", "GET", "/subjects");
+  As("reads", "GET", "/subjects");
+  const auto entries = audit_.entries();
+  ASSERT_EQ(entries.size(), before + 4) << "who is nobody has no name to be written down";
+  const auto at = [&](std::size_t index) {
+    const AuditEntry& entry = entries[before + index];
+    EXPECT_EQ(entry.outcome.code(), absl::StatusCode::kPermissionDenied);
+    EXPECT_EQ(entry.actor.origin, "192.0.2.7:5000");
+    return Concat(entry.actor.name, " ", entry.action, " ", entry.target, ": ",
+                  Message(entry.outcome));
+  };
+  EXPECT_THAT(at(0), ::testing::StartsWith(
+                         "ann tocsin.schema.v1.SchemaRegistryService/RegisterSchema s: "));
+  EXPECT_THAT(at(1), ::testing::StartsWith("ann tocsin.schema.v1.SchemaRegistryService/SetConfig "
+                                           ":.eu:orders-v: "));
+  EXPECT_THAT(at(2), ::testing::StartsWith(
+                         "wim tocsin.schema.v1.SchemaRegistryService/DeleteVersion orders-v/1: "
+                         "'wim' may not change 'orders-v': "));
+  EXPECT_THAT(at(3),
+              ::testing::StartsWith("vic tocsin.schema.v1.SchemaRegistryService/ListSubjects : "));
+}
+
+TEST_F(RestAccessTest, AFloodOfRefusalsDoesNotFillTheAuditLog) {
+  const std::size_t before = audit_.entries().size();
+  for (int i = 0; i < 1'000; ++i) {
+    EXPECT_EQ(As("reads", "DELETE", "/subjects/s").status, 403);
+  }
+  const std::size_t written = audit_.entries().size() - before;
+  EXPECT_GE(written, 100U);
+  EXPECT_LT(written, 900U) << "ten a second after the first hundred";
+}
+
 TEST_F(RestAccessTest, TheAnonymousMayReadWhereThatIsConfigured) {
   Register("s", kAlert);
   ExpectError(As("", "GET", "/subjects"), 401, "no token");

@@ -71,6 +71,25 @@ absl::Status CheckBodyType(const http::Request& request) {
                                                             "' is not taken; use ", kDefaultType));
 }
 
+// The subject, or "subject/version"; empty: the path names none.
+std::string TargetOf(const Route& route, const RoutedPath& path) {
+  std::string target;
+  for (std::size_t i = 0; i < route.path.size(); ++i) {
+    if (route.path[i] == "{subject}") {
+      target = path.segments[i];
+      if (!path.context.empty() && !target.starts_with(":.")) {
+        target = FormatSubject({path.context, target});
+      }
+    } else if (route.path[i] == "{version}") {
+      target += Concat("/", path.segments[i]);
+    } else if (route.path[i] == "{context}") {
+      target = FormatSubject({ContextFromUrl(path.segments[i]), ""});
+    }
+  }
+  // It was never checked: a request without rights need not name anything that there is.
+  return Shorten(target, 500);
+}
+
 bool HasEmpty(const std::vector<std::string>& segments) {
   return std::find(segments.begin(), segments.end(), "") != segments.end();
 }
@@ -135,12 +154,17 @@ http::Response RestApi::Serve(const http::Request& request, std::string_view typ
     const absl::Status allowed = auth::CheckAccess(
         principal, match.route->role, Concat(request.method, " ", Shorten(request.path, 200)));
     if (!allowed.ok()) {
-      return RefuseAs(MakeError(ErrorCode::kForbidden, Message(allowed)), type);
+      const absl::Status refusal = MakeError(ErrorCode::kForbidden, Message(allowed));
+      registry_.TellDenied({principal.name, request.peer}, match.route->action,
+                           TargetOf(*match.route, path), refusal);
+      return RefuseAs(refusal, type);
     }
   }
   if (const absl::Status status = CheckBodyType(request); !status.ok()) {
     return RefuseAs(status, type);
   }
+  const Actor actor{principal.name, request.peer};
+  std::string target = TargetOf(*match.route, path);
   const CallContext shared{registry_, options_.access, answers_};
   Call call(shared, request, std::move(path.segments), std::move(path.context),
             std::move(principal));
@@ -150,6 +174,9 @@ http::Response RestApi::Serve(const http::Request& request, std::string_view typ
     http::Response response;
     response.status = 204;
     return response;
+  }
+  if (CodeOf(result.status()) == ErrorCode::kForbidden) {
+    registry_.TellDenied(actor, match.route->action, std::move(target), result.status());
   }
   if (HttpStatusOf(CodeOf(result.status())) >= 500) {
     telemetry::LogWarning(

@@ -18,6 +18,9 @@ struct Route {
   // ROLE_UNSPECIFIED: nobody is asked who they are. A call may ask for more than this.
   auth::Role role = auth::Role::ROLE_UNSPECIFIED;
   Call::Result (Call::*handler)();
+  // For the audit log: the method of the gRPC interface that does the same; for what only this
+  // interface has, the operation in openapi.json.
+  std::string_view action = {};
 };
 
 const std::vector<Route>& Routes();
