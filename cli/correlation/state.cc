@@ -93,8 +93,9 @@ void PrintHead(const ShowStateResponse& state) {
   text += Concat("\nhighest    ", Or(TimeText(state.highest_time()), "no event seen yet"),
                  "\nwatermark  ", Or(TimeText(state.watermark()), "none"));
   for (const auto& upstream : state.upstream()) {
-    text += Concat("\nupstream   ", state.stream(), "[", upstream.partition(), "] has come to ",
-                   Or(TimeText(upstream.highest_time()), "no event yet"));
+    text +=
+        Concat("\nupstream   ", Or(upstream.stream(), state.stream()), "[", upstream.partition(),
+               "] has come to ", Or(TimeText(upstream.highest_time()), "no event yet"));
   }
   Print(Concat(text, "\n"));
 }

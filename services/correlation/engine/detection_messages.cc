@@ -38,14 +38,18 @@ void AddEnrichment(const Firing& firing, v1::Detection& detection) {
 v1::Detection MakeDetection(const PlannedRule& rule, const std::vector<std::string>& group_key,
                             std::string_view joined, const Firing& firing) {
   const tocsin::rule::v1::Rule& spec = rule.rule->spec();
-  const tocsin::event::v1::EventReference& first = firing.events.front().reference();
   const tocsin::event::v1::EventReference& last = firing.events.back().reference();
+  // In two streams the same identity may stand for two events: of a pair the left one is named
+  // first.
+  const bool turned = rule.rule->join() != nullptr && last.topic() == spec.stream();
+  const auto& first = (turned ? firing.events.back() : firing.events.front()).reference();
+  const auto& second = (turned ? firing.events.front() : firing.events.back()).reference();
   const std::int64_t time = TimeUtil::TimestampToMicroseconds(last.time());
 
   v1::Detection detection;
   const std::string version = std::to_string(rule.version);
-  const std::string_view parts[] = {spec.id(),  version,       joined,   first.source(),
-                                    first.id(), last.source(), last.id()};
+  const std::string_view parts[] = {spec.id(),  version,         joined,     first.source(),
+                                    first.id(), second.source(), second.id()};
   detection.set_id(StableId(parts));
   detection.set_rule_id(spec.id());
   detection.set_rule_version(rule.version);

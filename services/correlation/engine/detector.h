@@ -39,6 +39,11 @@ class Detector {
   // far; says when state was touched last.
   void Evaluate(const PlannedRule& rule, std::string_view group_key, std::uint64_t hash,
                 const PackedEvent& event, std::int64_t timestamp_us);
+  // Writes the detection of a firing that was found elsewhere, and its incident.
+  void Tell(const PlannedRule& rule, std::string_view group_key, const Firing& firing,
+            std::int64_t timestamp_us) {
+    Fire(rule, {SplitKey(group_key, rule.key_fields()), group_key}, firing, timestamp_us);
+  }
 
  private:
   // A group key in the state and in the words of the rule.

@@ -51,6 +51,8 @@ struct Origin {
   std::string_view topic;
   std::int32_t partition = 0;
   std::int64_t offset = 0;
+  // It comes from the right side of a join: behind the left in the order of release.
+  bool right = false;
 };
 std::string EncodeOrigin(const Origin& origin);
 std::optional<Origin> DecodeOrigin(std::string_view text);

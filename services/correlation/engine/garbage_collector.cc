@@ -95,7 +95,7 @@ void ForgetUnneededMarks(const RulePlan& plan, StateView& state) {
   std::vector<std::string> unneeded;
   const std::string prefix = MarkedTopicKey("");
   state.Range(prefix, PrefixEnd(prefix), [&](std::string_view key, std::string_view) {
-    const Repartition* repartition = plan.FindRepartition(key.substr(prefix.size()));
+    const Repartition* repartition = plan.FindWritten(key.substr(prefix.size()));
     if (repartition == nullptr || !repartition->marked) unneeded.emplace_back(key);
     return true;
   });

@@ -45,7 +45,7 @@ kafka::Headers OwnHeaders(const kafka::HeaderViews& views) {
 kafka::Headers OriginalHeaders(const kafka::HeaderViews& views) {
   kafka::Headers headers = OwnHeaders(views);
   for (const std::string_view name :
-       {kOriginHeader, kBeforeHeader, kLateHeader, kOriginalKeyHeader}) {
+       {kOriginHeader, kBeforeHeader, kLateHeader, kOriginalKeyHeader, kRowsHeader}) {
     headers.Remove(name);
   }
   return headers;

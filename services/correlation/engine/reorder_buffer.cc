@@ -14,6 +14,8 @@ namespace {
 // key, the packed event. Format 1 kept a v1::HeldEvent, whose first byte is never this one.
 constexpr char kPackedFormat = '\x02';
 constexpr std::size_t kKeyAt = 1 + sizeof(std::uint32_t);
+// In the number of the partition in an event's place: above any partition's.
+constexpr std::int32_t kRightSide = 1 << 30;
 
 }  // namespace
 
@@ -74,7 +76,7 @@ void ReorderBuffer::Hold(const PlannedRule& rule, const Envelope& envelope, cons
   Waiting event;
   event.time_us = Micros(position);
   event.offset = origin.offset;
-  event.partition = origin.partition;
+  event.partition = origin.right ? origin.partition | kRightSide : origin.partition;
   event.sequence_at = static_cast<std::uint32_t>(of.bytes.size());
   event.sequence_size = static_cast<std::uint32_t>(envelope.sequence.size());
   of.bytes.append(envelope.sequence);

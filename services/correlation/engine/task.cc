@@ -32,10 +32,11 @@ class Task::Batch {
         watermarks_(state, plan_),
         outputs_(plan_, task.options_, result.outputs),
         detector_(state, task.window_caches_, outputs_, rule_counts_),
+        joins_(state, task.window_caches_, task.pair_messages_, detector_, rule_counts_),
         windows_(task.windows_, state, buffer_, outputs_, rule_counts_, task.options_.max_release) {
     deduplicator_.Begin(state);
     buffer_.Begin(state);
-    before_matters_ = !plan_.repartitions().empty() ||
+    before_matters_ = !plan_.repartitions().empty() || !plan_.forwards().empty() ||
                       std::any_of(plan_.local().begin(), plan_.local().end(),
                                   [](const PlannedRule& rule) { return rule.event_time(); });
   }
@@ -49,12 +50,17 @@ class Task::Batch {
     }
     for (const PlannedRule& rule : plan_.local()) {
       if (!rule.event_time()) continue;
-      watermarks_.AdvanceLocal(rule, buffer_);
+      if (rule.rule->join() != nullptr) {
+        watermarks_.AdvanceJoin(rule, buffer_);
+      } else {
+        watermarks_.AdvanceLocal(rule, buffer_);
+      }
       Release(rule);
     }
     for (const Repartition& repartition : plan_.repartitions()) {
       watermarks_.AdvanceRepartition(repartition, new_plan, buffer_);
       for (const PlannedRule& rule : repartition.rules) {
+        if (rule.rule->join() != nullptr) watermarks_.AdvanceJoin(rule, buffer_);
         if (rule.event_time()) Release(rule);
       }
     }
@@ -89,8 +95,10 @@ class Task::Batch {
       if (counted != RuleCounts()) result_.counts.rules[rule.rule->id()] += counted;
     };
     for (const PlannedRule& rule : plan_.local()) tell(rule);
-    for (const Repartition& repartition : plan_.repartitions()) {
-      for (const PlannedRule& rule : repartition.rules) tell(rule);
+    for (const auto* topics : {&plan_.repartitions(), &plan_.forwards()}) {
+      for (const Repartition& repartition : *topics) {
+        for (const PlannedRule& rule : repartition.rules) tell(rule);
+      }
     }
   }
 
@@ -203,21 +211,25 @@ class Task::Batch {
     decoded.identity = deduplicator_.Identify(decoded.envelope.source, decoded.envelope.id);
     deduplicator_.Prefetch(decoded.identity);
     for (const PlannedRule& rule : plan_.local()) Examine(rule, decoded);
-    for (const Repartition& repartition : plan_.repartitions()) {
-      for (const PlannedRule& rule : repartition.rules) Examine(rule, decoded);
+    for (const auto* topics : {&plan_.repartitions(), &plan_.forwards()}) {
+      for (const Repartition& repartition : *topics) {
+        for (const PlannedRule& rule : repartition.rules) Examine(rule, decoded);
+      }
     }
   }
 
   // Reads the envelope and the fields.
   absl::Status ReadEvent(const kafka::RecordView& record, Decoded& decoded) {
     TOCSIN_RETURN_IF_ERROR(ReadEnvelope(record, decoded.envelope));
+    // Another stream's own tasks have looked at its types.
+    const std::size_t source = decoded.repartition == nullptr ? 0 : decoded.repartition->source;
     const std::string& expected = plan_.stream().message_type;
-    if (!expected.empty() && decoded.envelope.type != expected) {
+    if (source == 0 && !expected.empty() && decoded.envelope.type != expected) {
       return InvalidArgument(Concat("ce_type is ", decoded.envelope.type, ", but the stream ",
                                     plan_.stream().topic, " carries ", expected));
     }
     for (std::size_t i = 0; i < plan_.messages().size(); ++i) {
-      if (plan_.messages()[i].joined) continue;
+      if (plan_.messages()[i].joined || plan_.messages()[i].source != source) continue;
       if (!decoded.messages[i].Read(decoded.envelope.payload)) {
         return InvalidArgument(Concat("the value is not a message of type ",
                                       decoded.messages[i].projection().descriptor()->full_name()));
@@ -296,8 +308,7 @@ class Task::Batch {
       if (!Admit(rule, decoded)) continue;
       std::optional<WallTime> watermark;
       if (rule.event_time()) {
-        watermark = before.OwnWatermark(rule.rule->max_disorder(), rule.rule->idle_timeout(),
-                                        rule.closes_in_silence());
+        watermark = OwnWatermark(rule, before);
       }
       const std::optional<Taken> taken = Take(rule, record, decoded, origin, watermark);
       if (!taken.has_value()) {
@@ -310,8 +321,21 @@ class Task::Batch {
     for (const Repartition& repartition : plan_.repartitions()) {
       Forward(repartition, record, decoded, origin, before);
     }
+    for (const Repartition& forward : plan_.forwards()) {
+      Forward(forward, record, decoded, origin, before);
+    }
     KeepLate(record, envelope, origin);
     if (plan_.stream().processed) outputs_.WriteProcessed(record, envelope, origin);
+  }
+
+  static std::optional<WallTime> OwnWatermark(const PlannedRule& rule,
+                                              const PartitionTime& before) {
+    const CompiledRule& compiled = *rule.rule;
+    // A join goes on while its own partition is silent and the other stream is not.
+    return compiled.join() != nullptr
+               ? before.Watermark(compiled.max_disorder(), compiled.idle_timeout())
+               : before.OwnWatermark(compiled.max_disorder(), compiled.idle_timeout(),
+                                     rule.closes_in_silence());
   }
 
   // To the rules that read this topic, unless it is late for all of them.
@@ -412,8 +436,7 @@ class Task::Batch {
       return;
     }
     absl::Status read = decoded.read;
-    const std::optional<Origin> origin =
-        DecodeOrigin(record.headers.Find(kOriginHeader).value_or(""));
+    std::optional<Origin> origin = DecodeOrigin(record.headers.Find(kOriginHeader).value_or(""));
     v1::WatermarkMark before;
     const std::optional<std::string_view> before_bytes = record.headers.Find(kBeforeHeader);
     if (read.ok() &&
@@ -430,6 +453,7 @@ class Task::Batch {
     late_.clear();
     const PartitionTime upstream = PartitionTime::FromMark(before);
     for (const PlannedRule& rule : repartition.rules) {
+      origin->right = rule.join != nullptr;
       // Why an event does not take part was counted where it came in.
       if (decoded.parts[rule.number].kind != Part::Kind::kTakesPart) continue;
       if (IsNamed(rule.rule->id(), late_for)) continue;
@@ -446,7 +470,7 @@ class Task::Batch {
         Count(rule, taken->verdict);
       } else if (taken->verdict == Verdict::kLate) {
         // Its own partition ran another version of the rule.
-        ++counts(rule).dropped["rule_changed"];
+        ++counts(rule.join != nullptr ? *rule.join : rule).dropped["rule_changed"];
       }
       if (taken->verdict == Verdict::kLate) late_.push_back({rule.rule->id(), taken->watermark});
     }
@@ -478,7 +502,12 @@ class Task::Batch {
                            window->Values(FieldsOf(rule, decoded).message()), record, envelope,
                            origin, watermark, deduplicator_.highest_timestamp_us());
     }
-    if (!rule.rule->JoinedValue(FieldsOf(rule, decoded), value_)) return std::nullopt;
+    const PlannedRule& holder = rule.join != nullptr ? *rule.join : rule;
+    if (holder.rule->join() != nullptr) {
+      value_ = JoinValue(holder, origin.right, envelope.payload);
+    } else if (!rule.rule->JoinedValue(FieldsOf(rule, decoded), value_)) {
+      return std::nullopt;
+    }
     if (!rule.event_time()) {
       packed_.clear();
       AppendPacked(envelope, origin.topic, origin.partition, origin.offset, value_, packed_);
@@ -487,11 +516,11 @@ class Task::Batch {
       return Taken();
     }
     const std::optional<WallTime> position = PlaceInOrder(*rule.rule, envelope.time, watermark);
-    if (!position.has_value() || buffer_.Passed(rule, *position)) {
+    if (!position.has_value() || buffer_.Passed(holder, *position)) {
       return Taken{Verdict::kLate,
-                   watermark.value_or(FromMicros(buffer_.WatermarkUs(rule).value_or(0)))};
+                   watermark.value_or(FromMicros(buffer_.WatermarkUs(holder).value_or(0)))};
     }
-    buffer_.Hold(rule, envelope, origin, part.group_key, value_, *position);
+    buffer_.Hold(holder, envelope, origin, part.group_key, value_, *position);
     return Taken();
   }
 
@@ -512,6 +541,11 @@ class Task::Batch {
     }
     const bool complete =
         buffer_.Release(rule, [&](std::string_view group_key, const PackedEvent& event) {
+          if (const CompiledJoin* join = rule.rule->join()) {
+            outputs_.NextCause(IsRight(event) ? join->right->repartition_topic() : topic);
+            joins_.Meet(rule, group_key, event, deduplicator_.highest_timestamp_us());
+            return;
+          }
           outputs_.NextCause(topic);
           Evaluate(rule, group_key, TypedCache<Window>::Hash(group_key), event);
         });
@@ -550,6 +584,7 @@ class Task::Batch {
   Watermarks watermarks_;
   OutputWriter outputs_;
   Detector detector_;
+  JoinOperator joins_;
   WindowOperator windows_;
 
   // Of the event at hand; used again for the next.
@@ -574,6 +609,7 @@ void Task::SetPlan(std::shared_ptr<const RulePlan> plan) {
   // Messages go before the plan whose factory made them.
   messages_.clear();
   enrichers_.clear();
+  pair_messages_.clear();
   plan_ = std::move(plan);
   for (std::size_t i = 0; i < kLookAhead; ++i) {
     for (const RulePlan::MessageType& message : plan_->messages()) {
@@ -582,12 +618,8 @@ void Task::SetPlan(std::shared_ptr<const RulePlan> plan) {
     if (plan_->looks_rows_up()) enrichers_.emplace_back(options_.tables);
   }
   window_caches_.clear();
-  std::vector<const PlannedRule*> rules(plan_->rule_count());
-  for (const PlannedRule& rule : plan_->local()) rules[rule.number] = &rule;
-  for (const Repartition& repartition : plan_->repartitions()) {
-    for (const PlannedRule& rule : repartition.rules) rules[rule.number] = &rule;
-  }
-  for (const PlannedRule* rule : rules) window_caches_.emplace_back(WindowKey(rule->prefix, ""));
+  for (const PlannedRule* rule : plan_->rules())
+    window_caches_.emplace_back(WindowKey(rule->prefix, ""));
   buffer_.Drop();
   windows_.Drop();
   garbage_.Restart();

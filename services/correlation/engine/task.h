@@ -10,6 +10,9 @@
 //   repartition[p]     rules whose group key is this topic's key; marks of the upstream partitions
 //                      make the watermark
 //
+// Of a join the right stream's tasks forward their events to the left stream's, as though those
+// were partitions of its own, and both tell each other how far their streams have come.
+//
 // Rules in order `event_time` hold events until the watermark passes and judge them in the order
 // (event time, ce_sequence, original partition, original offset); rules in order `arrival` judge
 // them at once. docs/formats/time.md has the whole model.
@@ -21,6 +24,7 @@
 //   reorder_buffer     events that wait for the watermark
 //   enricher           rows of tables that rules look up
 //   detector           windows, detections, incidents
+//   join_operator      pairs of events of two streams
 //   window_operator    window rules: aggregates over windows
 //   output_writer      records as they lie on their topics
 //   garbage_collector  removes state that no later event can meet
@@ -51,6 +55,7 @@
 #include "services/correlation/engine/enricher.h"
 #include "services/correlation/engine/garbage_collector.h"
 #include "services/correlation/engine/idle_tracker.h"
+#include "services/correlation/engine/join_operator.h"
 #include "services/correlation/engine/output_writer.h"
 #include "services/correlation/engine/reorder_buffer.h"
 #include "services/correlation/engine/rule_plan.h"
@@ -133,6 +138,7 @@ class Task {
   std::vector<schema::ProjectedMessage> messages_;
   // One for each event that is looked into; none where no rule looks rows up.
   std::deque<Enricher> enrichers_;
+  PairMessages pair_messages_;
   Deduplicator deduplicator_;
   ReorderBuffer buffer_;
   WindowCaches window_caches_;

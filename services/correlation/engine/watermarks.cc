@@ -45,11 +45,13 @@ PartitionTime LoadPartitionTime(const StateReader& state) {
 
 std::optional<WallTime> HighestEventTime(const RulePlan& plan, const StateReader& state) {
   std::optional<WallTime> highest = LoadPartitionTime(state).highest();
-  for (const Repartition& repartition : plan.repartitions()) {
-    if (!repartition.marked) continue;
-    for (const PartitionTime& upstream : UpstreamTimes(state, repartition.topic)) {
-      // nullopt is less than any time.
-      highest = std::max(highest, upstream.highest());
+  for (const auto* topics : {&plan.repartitions(), &plan.foreign()}) {
+    for (const Repartition& repartition : *topics) {
+      if (!repartition.marked) continue;
+      for (const PartitionTime& upstream : UpstreamTimes(state, repartition.topic)) {
+        // nullopt is less than any time.
+        highest = std::max(highest, upstream.highest());
+      }
     }
   }
   return highest;
@@ -57,10 +59,11 @@ std::optional<WallTime> HighestEventTime(const RulePlan& plan, const StateReader
 
 bool LacksMark(const RulePlan& plan, const StateReader& state) {
   if (LoadPartitionTime(state).empty()) return false;
-  return std::any_of(
-      plan.repartitions().begin(), plan.repartitions().end(), [&](const Repartition& repartition) {
-        return repartition.marked && !state.Get(MarkedTopicKey(repartition.topic)).has_value();
-      });
+  const auto lacks = [&](const Repartition& repartition) {
+    return repartition.marked && !state.Get(MarkedTopicKey(repartition.topic)).has_value();
+  };
+  return std::any_of(plan.repartitions().begin(), plan.repartitions().end(), lacks) ||
+         std::any_of(plan.forwards().begin(), plan.forwards().end(), lacks);
 }
 
 void Watermarks::Observe(WallTime event_time) {
@@ -89,22 +92,40 @@ void Watermarks::AdvanceRepartition(const Repartition& repartition, bool anew,
   // Until every upstream partition has spoken nobody knows what is still to come.
   if (std::cmp_less(upstream.size(), plan_.stream().partitions)) return;
   for (const PlannedRule& rule : repartition.rules) {
-    if (rule.event_time()) buffer.Advance(rule, Minimum(upstream, rule));
+    if (rule.event_time() && rule.rule->join() == nullptr) {
+      buffer.Advance(rule, Minimum(upstream, rule));
+    }
   }
+}
+
+void Watermarks::AdvanceJoin(const PlannedRule& rule, ReorderBuffer& buffer) const {
+  // Streams that are joined have equally many partitions.
+  const auto of_topic = [&](std::string_view topic) -> std::optional<WallTime> {
+    const std::vector<PartitionTime> upstream = UpstreamTimes(state_, topic);
+    if (std::cmp_less(upstream.size(), plan_.stream().partitions)) return std::nullopt;
+    return Minimum(upstream, rule);
+  };
+  const std::optional<WallTime> left =
+      rule.rule->local() ? time_.Watermark(rule.rule->max_disorder(), rule.rule->idle_timeout())
+                         : of_topic(rule.rule->repartition_topic());
+  const std::optional<WallTime> right = of_topic(plan_.RightSide(rule).topic);
+  if (left.has_value() && right.has_value()) buffer.Advance(rule, std::min(*left, *right));
 }
 
 void Watermarks::Store(std::int32_t partition, OutputWriter& outputs) {
   const bool changed = time_ != time_at_start_;
   if (changed) state_.Put(PartitionTimeKey(), time_.ToState().SerializeAsString());
   if (time_.empty()) return;
-  for (const Repartition& repartition : plan_.repartitions()) {
-    if (!repartition.marked) continue;
+  const auto mark = [&](const Repartition& repartition) {
+    if (!repartition.marked) return;
     const std::string key = MarkedTopicKey(repartition.topic);
     const bool is_new = !state_.Get(key).has_value();
-    if (!changed && !is_new) continue;
+    if (!changed && !is_new) return;
     if (is_new) state_.Put(key, "");
     outputs.WriteMarks(repartition, time_.ToMark(partition));
-  }
+  };
+  for (const Repartition& repartition : plan_.repartitions()) mark(repartition);
+  for (const Repartition& repartition : plan_.forwards()) mark(repartition);
 }
 
 }  // namespace tocsin::correlation

@@ -52,6 +52,8 @@ class Watermarks {
   // For rules that read a repartition topic: the minimum over all upstream partitions. Does nothing
   // while no mark has come in this batch, unless `anew`.
   void AdvanceRepartition(const Repartition& repartition, bool anew, ReorderBuffer& buffer) const;
+  // For joins: the minimum over the partitions that either side comes from.
+  void AdvanceJoin(const PlannedRule& rule, ReorderBuffer& buffer) const;
 
   // Writes the own time where it changed, and marks for the partitions downstream. The last call.
   void Store(std::int32_t partition, OutputWriter& outputs);

@@ -151,6 +151,23 @@ std::optional<Firing> Window::Add(const CompiledRule& rule, const PackedEvent& e
   return firing;
 }
 
+void Window::Visit(const std::function<void(const PackedEvent&)>& visit) const {
+  std::string_view events = Packed();
+  while (const std::optional<PackedEvent> event = TakePacked(events)) visit(*event);
+}
+
+std::size_t Window::KeepSome(const PackedEvent& event, std::int64_t until_us, const Room& room,
+                             std::int64_t touched_us) {
+  Append(event);
+  touched_us_ = touched_us;
+  Forget(until_us);
+  std::size_t dropped = 0;
+  for (; count_ > 1 && (count_ > room.events || Packed().size() > room.bytes); ++dropped) {
+    PopFront();
+  }
+  return dropped;
+}
+
 std::vector<v1::StoredEvent> Window::Events() const {
   std::vector<v1::StoredEvent> events;
   for (const Place& place : Places()) events.push_back(Unpack(place.event));

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -74,6 +75,16 @@ class Window {
   void Keep(const PackedEvent& event) { Append(event); }
   // `other` takes the place of this one, in the state too.
   void ReplaceBy(Window other);
+  // Joins, whose events come in the order of their times: all that is kept, oldest first.
+  void Visit(const std::function<void(const PackedEvent&)>& visit) const;
+  struct Room {
+    std::size_t events = 0;
+    std::size_t bytes = 0;
+  };
+  // Keeps an event, and forgets what lies at or before `until_us`. What has no room goes, the
+  // oldest first; says how many that were. The event itself stays.
+  std::size_t KeepSome(const PackedEvent& event, std::int64_t until_us, const Room& room,
+                       std::int64_t touched_us);
 
   bool empty() const { return count_ == 0; }
   std::size_t size() const { return count_; }

@@ -39,15 +39,21 @@ void SetTimes(const StateExcerpt& excerpt, v1::ShowStateResponse& out) {
   if (const auto highest = LoadPartitionTime(state).highest(); highest.has_value()) {
     *out.mutable_highest_time() = ToTimestamp(Micros(*highest));
   }
-  if (question.repartition() != nullptr) {
-    const std::string prefix = MarkKeyPrefix(question.repartition()->topic);
+  const auto add_upstream = [&](const std::string& topic, const std::string& stream) {
+    const std::string prefix = MarkKeyPrefix(topic);
     state.Range(prefix, PrefixEnd(prefix), [&](std::string_view, std::string_view bytes) {
       const auto mark = ParseState<v1::WatermarkMark>(bytes);
       v1::UpstreamTime& upstream = *out.add_upstream();
+      upstream.set_stream(stream);
       upstream.set_partition(mark.upstream_partition());
       if (mark.has_highest_time()) *upstream.mutable_highest_time() = mark.highest_time();
       return true;
     });
+  };
+  const CompiledRule& rule = *question.rule().rule;
+  if (question.repartition() != nullptr) add_upstream(question.repartition()->topic, rule.stream());
+  if (const CompiledJoin* join = rule.join()) {
+    add_upstream(join->right->repartition_topic(), join->right->stream());
   }
   const auto progress = LoadState<v1::RuleProgress>(state, ProgressKey(question.rule().prefix));
   if (progress.has_value() && progress->has_watermark_us()) {
@@ -91,9 +97,16 @@ void ReadHeldKey(std::string_view key, tocsin::event::v1::EventReference& out) {
   out.set_offset(DecodeInt64(place.substr(4)).value_or(0));
 }
 
-void AddEvent(v1::StoredEvent event, v1::HeldStateEvent& out) {
+void AddEvent(const CompiledRule& rule, v1::StoredEvent event, v1::HeldStateEvent& out) {
   *out.mutable_reference() = std::move(*event.mutable_reference());
-  if (!event.value().empty()) out.add_values(event.value());
+  if (rule.join() != nullptr) {
+    // The value is its message.
+    const auto& join = rule.spec().join();
+    const bool left = out.reference().topic() == join.left().stream();
+    out.add_values(left ? join.left().as() : join.right().as());
+  } else if (!event.value().empty()) {
+    out.add_values(event.value());
+  }
 }
 
 void SetWaiting(const StateExcerpt& excerpt, v1::ShowStateResponse& out) {
@@ -104,7 +117,7 @@ void SetWaiting(const StateExcerpt& excerpt, v1::ShowStateResponse& out) {
                           v1::HeldStateEvent& event = *out.add_waiting();
                           if (rule.rule->window() == nullptr) {
                             VisitHeld(value, [&](std::string_view, const PackedEvent& packed) {
-                              AddEvent(Unpack(packed), event);
+                              AddEvent(*rule.rule, Unpack(packed), event);
                             });
                             return true;
                           }
@@ -123,7 +136,9 @@ void SetCorrelation(const StateExcerpt& excerpt, v1::ShowStateResponse& out) {
   bool stored = false;
   const Window window =
       Window::Load(state, WindowKey(question.rule().prefix, question.joined()), stored);
-  for (v1::StoredEvent& event : window.Events()) AddEvent(std::move(event), *out.add_events());
+  for (v1::StoredEvent& event : window.Events()) {
+    AddEvent(*question.rule().rule, std::move(event), *out.add_events());
+  }
   const auto record = LoadState<v1::IncidentRecord>(
       state, IncidentKey(question.rule().rule->id(), question.rule().group_by, question.joined()));
   if (!record.has_value()) return;

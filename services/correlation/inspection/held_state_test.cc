@@ -100,6 +100,55 @@ class HeldStateTest : public ::testing::Test {
   std::int64_t row_ = 0;
 };
 
+TEST_F(HeldStateTest, BothSidesOfAJoin) {
+  const FixedStreams streams({{"calls.raw", testing::CallDescriptor(), "township", nullptr},
+                              {"units.raw", testing::CallDescriptor(), "township", nullptr}});
+  const auto rule = CompileRule(
+      "id: met\norder: event_time\nidle-timeout: 1h\njoin:\n"
+      "  left: {stream: calls.raw, key: [township], as: call}\n"
+      "  right: {stream: units.raw, key: [township], as: unit}\n"
+      "  within: 10m\n  where: call.place == unit.place\n",
+      "rule.yaml", streams);
+  ASSERT_THAT(rule.status(), IsOk());
+  for (const char* topic : {"calls.raw", "units.raw"}) {
+    StreamSpec stream;
+    stream.topic = topic;
+    const std::vector<RuleEntry> entry{{*rule, 1}};
+    const bool left = rules_.plans.empty();
+    rules_.plans.push_back(RulePlan::Make(stream, left ? entry : std::vector<RuleEntry>(), {},
+                                          left ? std::vector<RuleEntry>() : entry));
+  }
+  testing::WorldOptions options;
+  options.crash_percent = 0;
+  world_ = std::make_unique<World>(rules_.plans, options);
+  for (int second : {0, 5, 10, 20}) {
+    for (const char* topic : {"calls.raw", "units.raw"}) {
+      if (second == 20 && topic == std::string_view("units.raw")) continue;
+      testing::Call call;
+      call.place = "A";
+      call.township = second == 5 ? "SOUTH" : "NORTH";
+      call.time = kNoon + seconds(second);
+      call.row = ++row_;
+      kafka::Record record = testing::MakeCallRecord(call);
+      record.topic = topic;
+      world_->Publish(record);
+    }
+  }
+  world_->RunUntilQuiet();
+  v1::ShowStateResponse shown = Show("NORTH");
+  EXPECT_EQ(shown.stream(), "calls.raw");
+  // The units have come to 10 s, and the last unit waits for what comes behind it.
+  EXPECT_EQ(TimeUtil::ToString(shown.watermark()), "2016-01-15T12:00:09.999Z");
+  ASSERT_EQ(shown.upstream_size(), 1);
+  EXPECT_EQ(shown.upstream(0).stream(), "units.raw");
+  EXPECT_THAT(Ids(shown.events()), ElementsAre("1", "2"));
+  EXPECT_THAT(shown.events(0).values(), ElementsAre("call"));
+  EXPECT_THAT(shown.events(1).values(), ElementsAre("unit"));
+  EXPECT_THAT(Ids(shown.waiting()), ElementsAre("5", "6", "7"));
+  EXPECT_EQ(shown.waiting(1).values(0), "unit");
+  EXPECT_EQ(shown.incident().detection_count(), 1);
+}
+
 TEST_F(HeldStateTest, EventsInTheWindowAndThoseThatWait) {
   Start(Correlation("place", 5));
   Call("A", 0);

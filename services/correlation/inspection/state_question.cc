@@ -60,6 +60,7 @@ absl::StatusOr<StateQuestion> StateQuestion::Make(const RuleSet& rules, std::str
   all(OffsetKey(""));
   one(ProgressKey(rule.prefix));
   if (question.repartition_ != nullptr) all(MarkKeyPrefix(question.repartition_->topic));
+  if (rule.rule->join() != nullptr) all(MarkKeyPrefix(question.plan_->RightSide(rule).topic));
   const std::string window = WindowKey(rule.prefix, question.joined_);
   one(window);
   // Its pieces: their number follows.

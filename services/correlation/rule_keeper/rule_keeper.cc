@@ -98,7 +98,29 @@ absl::StatusOr<std::shared_ptr<const CompiledRule>> RuleKeeper::Compile(
   TOCSIN_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledRule> rule,
                           CompileRule(source, file_name, *io_.streams));
   TOCSIN_RETURN_IF_ERROR(CheckSupported(*rule));
+  TOCSIN_RETURN_IF_ERROR(CheckPartitions(*rule));
   return rule;
+}
+
+absl::Status RuleKeeper::CheckPartitions(const CompiledRule& rule) const {
+  if (rule.join() == nullptr) return absl::OkStatus();
+  const std::string& right = rule.join()->right->stream();
+  std::map<std::string, std::int32_t> partitions;
+  {
+    MutexLock lock(mutex_);
+    for (const StreamSpec& stream : streams_) partitions[stream.topic] = stream.partitions;
+  }
+  // Until they are known no rule runs.
+  if (!partitions.contains(rule.stream()) || !partitions.contains(right)) {
+    return Unavailable(Concat("the partitions of ", rule.stream(), " and ", right,
+                              " are not known yet; try again in a moment"));
+  }
+  if (partitions[rule.stream()] == partitions[right]) return absl::OkStatus();
+  return InvalidArgument(Concat("rule ", rule.id(), ": the topic ", rule.stream(), " has ",
+                                partitions[rule.stream()], " partitions and ", right, " has ",
+                                partitions[right],
+                                "; streams that are joined need equally many. Give one of them "
+                                "as many as the other has"));
 }
 
 absl::Status RuleKeeper::CompileMissing() {
@@ -150,6 +172,13 @@ absl::Status RuleKeeper::EnsureTopics(
       if (rule->stream() == stream.topic && !rule->local()) {
         repartition_topics.insert(rule->repartition_topic());
       }
+      const CompiledJoin* const join = rule->join();
+      if (join == nullptr) continue;
+      if (rule->stream() == stream.topic) repartition_topics.insert(join->time_topic);
+      if (join->right->stream() == stream.topic) {
+        repartition_topics.insert(join->right->repartition_topic());
+        repartition_topics.insert(join->right_time_topic);
+      }
     }
     for (kafka::TopicSpec& topic :
          InternalTopics(stream, {repartition_topics.begin(), repartition_topics.end()},
@@ -199,15 +228,19 @@ absl::Status RuleKeeper::Publish() {
   next->epoch = current_->epoch + 1;
   for (const StreamSpec& stream : streams_) {
     std::vector<RuleEntry> rules;
+    std::vector<RuleEntry> joins;
     std::set<std::pair<std::string, std::int32_t>> retained;
     for (const auto& [id, entry] : entries_) {
       if (entry.compiled != nullptr && entry.compiled->stream() == stream.topic) {
         rules.push_back({entry.compiled, entry.version.version()});
       } else if (entry.compiled == nullptr) {
         retained.insert({id, entry.version.version()});
+      } else if (const CompiledJoin* join = entry.compiled->join();
+                 join != nullptr && join->right->stream() == stream.topic) {
+        joins.push_back({entry.compiled, entry.version.version()});
       }
     }
-    next->plans.push_back(RulePlan::Make(stream, rules, std::move(retained)));
+    next->plans.push_back(RulePlan::Make(stream, rules, std::move(retained), joins));
   }
   current_ = std::move(next);
   published_to_ = read_to_;

@@ -97,6 +97,8 @@ class RuleKeeper final : public RuleSource {
 
   absl::Status OpenTopic();
   void Read(const kafka::Record& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The streams of a join have equally many partitions.
+  absl::Status CheckPartitions(const CompiledRule& rule) const;
   absl::Status CompileMissing();
   absl::Status EnsureTopics(const std::vector<std::shared_ptr<const CompiledRule>>& rules);
   absl::Status Publish();

@@ -138,6 +138,55 @@ TEST_F(RuleKeeperTest, ATableHasTheNewestSchemaOfItsTopic) {
               IsOk());
 }
 
+// Both streams' plans know of a join, and its topics exist; with unequal partitions it is refused.
+TEST_F(RuleKeeperTest, AJoinIsPartOfTwoPlans) {
+  RegisterSchema();
+  ASSERT_THAT(registry_.Register("units.raw-value", kCallProto, {}), IsOk());
+  kafka_.CreateTopic("units.raw", 3);
+  pack::v1::Stream units = pack_[0];
+  units.set_topic("units.raw");
+  pack_.push_back(units);
+  pack::v1::Stream wide = units;
+  wide.set_topic("wide.raw");
+  wide.set_partitions(4);
+  ASSERT_THAT(registry_.Register("wide.raw-value", kCallProto, {}), IsOk());
+  pack_.push_back(wide);
+  streams_ = std::make_unique<RegistryStreams>(pack_, *schemas_);
+  auto keeper = MakeKeeper();
+  keeper->Start({ToSpec(pack_[0]), ToSpec(pack_[1]), ToSpec(pack_[2])},
+                events::OwnTopic("correlation.rules", tocsin::rule::v1::RuleVersion::descriptor(),
+                                 "/tocsin/correlation", {schema::SchemaId(9), {0}}));
+  PollInBackground(*keeper);
+  while (keeper->Current()->epoch == 0) std::this_thread::yield();
+  const auto text = [](const char* right) {
+    return Concat("id: met\norder: event_time\njoin:\n",
+                  "  left: {stream: calls.raw, key: [place], as: call}\n",
+                  "  right: {stream: ", right, ", key: [agency], as: unit}\n  within: 5m\n");
+  };
+  EXPECT_THAT(Apply(*keeper, text("wide.raw")),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("calls.raw has 3 partitions and wide.raw has 4")));
+  ASSERT_THAT(Apply(*keeper, text("units.raw")), IsOk());
+  const auto set = keeper->Current();
+  const std::string data = "correlation-units.raw-by-agency-for-calls.raw-repartition";
+  const std::string time = "correlation-calls.raw-by-.time-for-units.raw-repartition";
+  EXPECT_EQ(set->PlanReading(data)->stream().topic, "calls.raw");
+  EXPECT_EQ(set->PlanReading(time)->stream().topic, "units.raw");
+  EXPECT_NE(set->FindStream("units.raw")->FindWritten(data), nullptr);
+  EXPECT_NE(set->FindStream("calls.raw")->FindWritten(time), nullptr);
+  const auto topics = admin_->ListTopics(seconds(1));
+  ASSERT_THAT(topics, IsOk());
+  for (const std::string& topic : set->InputTopics()) {
+    if (topic == "wide.raw") continue;
+    ASSERT_TRUE(topics->contains(topic)) << topic;
+    EXPECT_EQ(topics->at(topic).partitions, 3) << topic;
+  }
+  EXPECT_THAT(keeper->Delete("met", clock_.SteadyNow() + seconds(10)), IsOk());
+  EXPECT_EQ(keeper->Current()->PlanReading(data), nullptr);
+  EXPECT_EQ(keeper->Current()->InputTopics().size(), 3U);
+  StopPolling();
+}
+
 TEST_F(RuleKeeperTest, AppliesCountsVersionsAndDeletes) {
   RegisterSchema();
   auto keeper = MakeKeeper();

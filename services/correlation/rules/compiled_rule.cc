@@ -76,6 +76,7 @@ class Compiled final : public CompiledRule {
   microseconds max_disorder() const override { return FromProto(spec_.max_disorder()); }
   microseconds idle_timeout() const override { return FromProto(spec_.idle_timeout()); }
   const CompiledWindow* window() const override { return window_ ? &*window_ : nullptr; }
+  const CompiledJoin* join() const override { return join_ ? &*join_ : nullptr; }
   RuleType type() const override {
     return spec_.correlation().type() == rule::v1::CORRELATION_TYPE_VALUE_COUNT
                ? RuleType::kValueCount
@@ -186,6 +187,7 @@ class Compiled final : public CompiledRule {
   std::vector<FieldPath> group_by_;
   std::vector<FieldPath> value_fields_;
   std::optional<CompiledWindow> window_;
+  std::optional<CompiledJoin> join_;
   std::vector<schema::FieldPath> paths_;
   // Where in paths_ each field begins.
   std::vector<std::size_t> group_by_at_;
@@ -207,7 +209,12 @@ class RuleCompiler {
     TOCSIN_RETURN_IF_ERROR(config::ParseYaml(yaml_, file_name_, spec_, &mistakes_.positions()));
     CheckNames();
     CheckOrder();
-    if (spec_.has_window()) {
+    if (mistakes_.Has("join")) {
+      CheckOnlyJoin();
+      rule_->join_ = CheckJoin(spec_, mistakes_);
+      rule_->timespan_ = rule_->join_->within;
+      CheckIncident();
+    } else if (spec_.has_window()) {
       CheckOnlyWindow();
       rule_->window_ = CheckWindow(spec_, mistakes_);
     } else {
@@ -215,15 +222,25 @@ class RuleCompiler {
       CheckCondition();
       CheckIncident();
     }
-    TOCSIN_RETURN_IF_ERROR(CheckStream());
+    TOCSIN_RETURN_IF_ERROR(rule_->join_ ? CheckStreams() : CheckStream());
     TOCSIN_RETURN_IF_ERROR(mistakes_.status());
-    rule_->ArrangePaths();
-    rule_->source_ = std::string(yaml_);
-    rule_->content_hash_ = ContentHash(spec_);
+    Finish(*rule_);
+    if (right_ != nullptr) {
+      right_->spec_ = spec_;
+      right_->spec_.set_stream(spec_.join().right().stream());
+      right_->timespan_ = rule_->timespan_;
+      Finish(*right_);
+      rule_->join_->right = right_;
+    }
     return std::shared_ptr<const CompiledRule>(rule_);
   }
 
  private:
+  void Finish(Compiled& rule) const {
+    rule.ArrangePaths();
+    rule.source_ = std::string(yaml_);
+    rule.content_hash_ = ContentHash(spec_);
+  }
   void Fail(config::Position position, std::string_view reason) { mistakes_.At(position, reason); }
   void FailAtValue(std::string_view path, std::string_view reason) {
     mistakes_.AtValue(path, reason);
@@ -290,13 +307,21 @@ class RuleCompiler {
     }
   }
 
+  void CheckOnlyJoin() {
+    for (const std::string_view key : {"correlation", "window"}) {
+      if (!mistakes_.Has(key)) continue;
+      FailAtKey(key, Concat("a rule with 'join' has no '", key, "'. Make two rules of it"));
+    }
+  }
+
   void CheckCorrelation() {
     auto& correlation = *spec_.mutable_correlation();
     if (!mistakes_.positions().Has("correlation")) {
       Missing(
           "correlation",
           "'correlation' is missing: it says what to count, over which time, for which key. (Or "
-          "'window', which computes aggregates.)");
+          "'window', which computes aggregates, or 'join', which pairs the events of two "
+          "streams.)");
       return;
     }
     if (correlation.type() == rule::v1::CORRELATION_TYPE_UNSPECIFIED) {
@@ -417,7 +442,8 @@ class RuleCompiler {
     auto& incident = *spec_.mutable_incident();
     if (incident.title().empty()) incident.set_title(spec_.title());
     if (!incident.has_join_within()) {
-      *incident.mutable_join_within() = spec_.correlation().timespan();
+      *incident.mutable_join_within() =
+          spec_.has_join() ? spec_.join().within() : spec_.correlation().timespan();
     } else {
       CheckSpan("incident.join_within", FromProto(incident.join_within()), microseconds(0),
                 kLongestSpan);
@@ -431,17 +457,8 @@ class RuleCompiler {
                                Known(streams_.Names())));
       return absl::OkStatus();
     }
-    absl::StatusOr<StreamInfo> stream = streams_.Find(spec_.stream());
-    if (absl::IsNotFound(stream.status())) {
-      const std::vector<std::string> names = streams_.Names();
-      const std::string nearest = NearestName(spec_.stream(), names);
-      FailAtValue("stream", Concat("unknown stream '", spec_.stream(), "'",
-                                   nearest.empty() ? Known(names)
-                                                   : Concat("; did you mean '", nearest, "'?")));
-      return absl::OkStatus();
-    }
-    if (!stream.ok()) return stream.status();
-    rule_->stream_ = *std::move(stream);
+    TOCSIN_ASSIGN_OR_RETURN(const bool found, FindStream("stream", spec_.stream(), *rule_));
+    if (!found) return absl::OkStatus();
     if (!spec_.enrich().empty()) {
       TOCSIN_ASSIGN_OR_RETURN(Enrichment enrichment, ResolveEnrichment(
                                                          spec_, *rule_->stream_.descriptor,
@@ -453,17 +470,58 @@ class RuleCompiler {
       if (enrichment.joined == nullptr) return absl::OkStatus();
       rule_->enrichment_ = std::move(enrichment);
     }
-    CompileWhere();
+    CompileWhere("where", spec_.where(), *rule_);
     const bool window = spec_.has_window();
-    rule_->group_by_ =
-        ResolveAll(window ? "window.group_by" : "correlation.group_by", rule_->group_by());
+    rule_->group_by_ = ResolveAll(window ? "window.group_by" : "correlation.group_by",
+                                  rule_->group_by(), *rule_->descriptor());
     if (window) {
       ResolveAggregates(spec_, *rule_->descriptor(), *rule_->window_, mistakes_);
     }
     rule_->value_fields_ =
-        ResolveAll("correlation.condition.field", spec_.correlation().condition().field());
-    ChooseTopic();
+        ResolveAll("correlation.condition.field", spec_.correlation().condition().field(),
+                   *rule_->descriptor());
+    ChooseTopic(window ? "window.group_by" : "correlation.group_by");
     return absl::OkStatus();
+  }
+
+  // What needs the schemas of a join's streams.
+  absl::Status CheckStreams() {
+    const auto resolve = [this](std::string_view side, const rule::v1::JoinSide& spec,
+                                Compiled& rule) -> absl::StatusOr<bool> {
+      if (spec.stream().empty()) return false;
+      TOCSIN_ASSIGN_OR_RETURN(const bool found,
+                              FindStream(Concat("join.", side, ".stream"), spec.stream(), rule));
+      if (!found) return false;
+      CompileWhere(Concat("join.", side, ".where"), spec.where(), rule);
+      rule.group_by_ = ResolveAll(Concat("join.", side, ".key"), spec.key(), *rule.descriptor());
+      return true;
+    };
+    right_ = std::make_shared<Compiled>();
+    TOCSIN_ASSIGN_OR_RETURN(const bool left, resolve("left", spec_.join().left(), *rule_));
+    TOCSIN_ASSIGN_OR_RETURN(const bool right, resolve("right", spec_.join().right(), *right_));
+    if (!left || !right) return absl::OkStatus();
+    ResolvePair(spec_, *rule_->descriptor(), *right_->descriptor(), *rule_->join_, mistakes_);
+    ChooseTopic("join.left.key");
+    right_->repartition_topic_ = JoinTopic(spec_);
+    CheckTopic("join.right.key", right_->repartition_topic_);
+    CheckTopic("join.right.stream", rule_->join_->time_topic);
+    return absl::OkStatus();
+  }
+
+  // False: there is no such stream, which is noted.
+  absl::StatusOr<bool> FindStream(std::string_view path, const std::string& topic, Compiled& rule) {
+    absl::StatusOr<StreamInfo> stream = streams_.Find(topic);
+    if (absl::IsNotFound(stream.status())) {
+      const std::vector<std::string> names = streams_.Names();
+      const std::string nearest = NearestName(topic, names);
+      FailAtValue(
+          path, Concat("unknown stream '", topic, "'",
+                       nearest.empty() ? Known(names) : Concat("; did you mean '", nearest, "'?")));
+      return false;
+    }
+    if (!stream.ok()) return stream.status();
+    rule.stream_ = *std::move(stream);
+    return true;
   }
 
   static std::string Known(const std::vector<std::string>& names) {
@@ -471,23 +529,24 @@ class RuleCompiler {
                          : Concat("; there are: ", Join(names, ", "));
   }
 
-  void CompileWhere() {
-    if (spec_.where().empty()) return;
+  void CompileWhere(std::string_view path, const std::string& expression, Compiled& rule) {
+    if (expression.empty()) return;
     cel::CompileError error;
-    auto program = cel::Compile(spec_.where(), rule_->descriptor(), &error);
+    auto program = cel::Compile(expression, rule.descriptor(), &error);
     if (program.ok()) {
-      rule_->where_ = *std::move(program);
+      rule.where_ = *std::move(program);
       return;
     }
     const std::string_view text = tocsin::Message(program.status());
     const std::size_t picture = text.find('\n');
-    Fail(mistakes_.positions().Inside("where", error.offset),
-         Concat("where: ", error.reason,
+    Fail(mistakes_.positions().Inside(path, error.offset),
+         Concat(path, ": ", error.reason,
                 picture == std::string_view::npos ? "" : text.substr(picture)));
   }
 
   template <typename Names>
-  std::vector<FieldPath> ResolveAll(std::string_view path, const Names& names) {
+  std::vector<FieldPath> ResolveAll(std::string_view path, const Names& names,
+                                    const google::protobuf::Descriptor& message) {
     std::vector<FieldPath> fields;
     std::set<std::string> seen;
     if (names.size() > kMostFields) {
@@ -500,7 +559,7 @@ class RuleCompiler {
         FailAtValue(place, Concat("'", names[i], "' is named twice"));
         continue;
       }
-      absl::StatusOr<FieldPath> field = FieldPath::Resolve(names[i], *rule_->descriptor());
+      absl::StatusOr<FieldPath> field = FieldPath::Resolve(names[i], message);
       if (field.ok()) {
         fields.push_back(*std::move(field));
       } else {
@@ -510,7 +569,8 @@ class RuleCompiler {
     return fields;
   }
 
-  void ChooseTopic() {
+  // `path`: of the fields that make the key.
+  void ChooseTopic(std::string_view path) {
     const auto& group_by = rule_->group_by();
     const std::string& partition_key = rule_->stream_.partition_key_field;
     if (!partition_key.empty() && std::count(group_by.begin(), group_by.end(), partition_key) > 0) {
@@ -521,12 +581,13 @@ class RuleCompiler {
     rule_->repartition_topic_ =
         Concat("correlation-", spec_.stream(), "-by-",
                fields.empty() ? std::string(".all") : Join(fields, "-"), "-repartition");
-    if (rule_->repartition_topic_.size() > kLongestTopic) {
-      FailAtValue(
-          spec_.has_window() ? "window.group_by" : "correlation.group_by",
-          Concat("the topic that sorts events by these fields would have a name of ",
-                 rule_->repartition_topic_.size(), " characters; Kafka allows ", kLongestTopic));
-    }
+    CheckTopic(path, rule_->repartition_topic_);
+  }
+
+  void CheckTopic(std::string_view path, const std::string& topic) {
+    if (topic.size() <= kLongestTopic) return;
+    FailAtValue(path, Concat("the topic that sorts events by these fields would have a name of ",
+                             topic.size(), " characters; Kafka allows ", kLongestTopic));
   }
 
   std::string_view yaml_;
@@ -534,6 +595,8 @@ class RuleCompiler {
   const StreamDirectory& streams_;
   std::shared_ptr<Compiled> rule_;
   Rule& spec_;
+  // The right side of a join.
+  std::shared_ptr<Compiled> right_;
   Mistakes mistakes_;
 };
 

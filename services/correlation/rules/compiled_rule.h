@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "lib/schema/wire_projection.h"
 #include "services/correlation/rules/enrichment.h"
+#include "services/correlation/rules/join_rule.h"
 #include "services/correlation/rules/window_rule.h"
 #include "tocsin/rule/v1/rule.pb.h"
 
@@ -103,14 +104,18 @@ class CompiledRule {
 
   // Fields whose values make the key.
   const google::protobuf::RepeatedPtrField<std::string>& group_by() const {
+    if (spec().has_join()) return spec().join().left().key();
     return spec().has_window() ? spec().window().group_by() : spec().correlation().group_by();
   }
   // The windows of a window rule, which has neither condition nor incidents; nullptr for a
   // correlation rule.
   virtual const CompiledWindow* window() const { return nullptr; }
 
+  // Of a join; the rule itself is then its left side. nullptr: it reads one stream.
+  virtual const CompiledJoin* join() const { return nullptr; }
+
   virtual RuleType type() const = 0;
-  // The window of the event at t is (t - timespan, t].
+  // The window of the event at t is (t - timespan, t]. Of a join `within`.
   virtual std::chrono::microseconds timespan() const = 0;
   virtual std::chrono::microseconds join_within() const = 0;
   // The incident's title: the policy's, else the rule's, else the rule's id.
@@ -120,7 +125,8 @@ class CompiledRule {
   // key field is among the group-by fields. Otherwise the rule reads `repartition_topic`.
   virtual bool local() const = 0;
   // `correlation-<stream>-by-<fields joined by ->-repartition`; empty for a local rule. Two rules
-  // of one stream with the same group-by share it. Without fields: `by-.all`, which is no field.
+  // of one stream with the same group-by share it. Without fields: `by-.all`, which is no field. Of
+  // the right side of a join `…-for-<left stream>-repartition`, which the left stream's tasks read.
   virtual const std::string& repartition_topic() const = 0;
 
   // Does `where` hold? An evaluation error (overflow, missing map key …) means that it does not;

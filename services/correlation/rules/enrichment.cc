@@ -8,6 +8,7 @@
 
 #include "lib/base/status.h"
 #include "lib/base/text.h"
+#include "services/correlation/rules/join_rule.h"
 #include "services/correlation/rules/joined_message.h"
 
 namespace tocsin::correlation {
@@ -17,24 +18,6 @@ using google::protobuf::Descriptor;
 
 constexpr int kMostLookups = 4;
 constexpr int kMostOutputs = 16;
-constexpr std::size_t kLongestName = 32;
-
-bool IsName(std::string_view name) {
-  if (name.empty() || name.size() > kLongestName || name.front() < 'a' || name.front() > 'z') {
-    return false;
-  }
-  return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
-  });
-}
-
-std::string Tag(std::int32_t number) {
-  std::string tag;
-  std::uint32_t rest = static_cast<std::uint32_t>(number) << 3 | 2;
-  for (; rest >= 0x80; rest >>= 7) tag.push_back(static_cast<char>(rest | 0x80));
-  tag.push_back(static_cast<char>(rest));
-  return tag;
-}
 
 std::string Place(int i, std::string_view key) { return Concat("enrich[", i, "].", key); }
 
@@ -44,11 +27,11 @@ void CheckAs(const rule::v1::Enrichment& entry, int i, const Descriptor& message
   if (entry.as().empty()) {
     mistakes.Missing(place,
                      "'as' is missing: what shall the row be called? For example as: device");
-  } else if (!IsName(entry.as())) {
-    mistakes.AtValue(place, Concat("'", entry.as().substr(0, kLongestName),
+  } else if (!IsVariableName(entry.as())) {
+    mistakes.AtValue(place, Concat("'", entry.as().substr(0, kLongestVariableName),
                                    "' is not a name: write lower-case letters, digits and "
                                    "underscores, a letter first, at most ",
-                                   kLongestName));
+                                   kLongestVariableName));
   } else if (message.FindFieldByName(entry.as()) != nullptr) {
     mistakes.AtValue(place, Concat(message.full_name(), " has a field '", entry.as(),
                                    "' already; give the row another name"));
@@ -130,7 +113,7 @@ absl::StatusOr<Enrichment> ResolveEnrichment(
   enrichment.owner = joined->owner;
   for (int i = 0; i < spec.enrich_size(); ++i) {
     Lookup& lookup = enrichment.lookups[static_cast<std::size_t>(i)];
-    lookup.tag = Tag(joined->numbers[static_cast<std::size_t>(i)]);
+    lookup.tag = MessageFieldTag(joined->numbers[static_cast<std::size_t>(i)]);
     const auto& outputs = spec.enrich(i).fields();
     if (!outputs.empty() && spec.has_window()) {
       mistakes.AtKey(Place(i, "fields"),

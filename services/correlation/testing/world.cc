@@ -14,24 +14,34 @@ namespace {
 std::vector<const PlannedRule*> RulesOf(const RulePlan& plan) {
   std::vector<const PlannedRule*> rules;
   for (const PlannedRule& rule : plan.local()) rules.push_back(&rule);
-  for (const Repartition& repartition : plan.repartitions()) {
-    for (const PlannedRule& rule : repartition.rules) rules.push_back(&rule);
+  for (const auto* topics : {&plan.repartitions(), &plan.forwards()}) {
+    for (const Repartition& repartition : *topics) {
+      for (const PlannedRule& rule : repartition.rules) rules.push_back(&rule);
+    }
   }
   return rules;
 }
 
 }  // namespace
 
-World::World(std::shared_ptr<const RulePlan> plan, WorldOptions options)
-    : plan_(std::move(plan)), options_(std::move(options)), random_(options_.seed) {
-  owners_.resize(static_cast<std::size_t>(plan_->stream().partitions));
-  for (std::int32_t p = 0; p < plan_->stream().partitions; ++p) Restart(p);
+World::World(std::vector<std::shared_ptr<const RulePlan>> plans, WorldOptions options)
+    : plans_(std::move(plans)),
+      options_(std::move(options)),
+      random_(options_.seed),
+      counts_(plans_.size()) {
+  for (std::size_t stream = 0; stream < plans_.size(); ++stream) {
+    for (std::int32_t p = 0; p < plans_[stream]->stream().partitions; ++p) {
+      Owner& owner = owners_.emplace_back();
+      owner.stream = stream;
+      owner.partition = p;
+      Restart(owner);
+    }
+  }
 }
 World::~World() = default;
 
-void World::Restart(std::int32_t partition) {
-  Owner& owner = owners_[static_cast<std::size_t>(partition)];
-  owner.task = std::make_unique<Task>(partition, plan_, options_.task);
+void World::Restart(Owner& owner) {
+  owner.task = std::make_unique<Task>(owner.partition, plans_[owner.stream], options_.task);
   owner.idle.Reset();
   owner.more = false;
 }
@@ -41,9 +51,9 @@ void World::StopCrashing() {
   options_.restart_percent = 0;
 }
 
-void World::SetPlan(std::shared_ptr<const RulePlan> plan) {
-  plan_ = std::move(plan);
-  for (Owner& owner : owners_) owner.task->SetPlan(plan_);
+void World::SetPlans(std::vector<std::shared_ptr<const RulePlan>> plans) {
+  plans_ = std::move(plans);
+  for (Owner& owner : owners_) owner.task->SetPlan(plans_[owner.stream]);
 }
 
 void World::Append(kafka::OutgoingRecord outgoing) {
@@ -51,7 +61,8 @@ void World::Append(kafka::OutgoingRecord outgoing) {
   record.topic = outgoing.topic;
   record.partition = outgoing.partition;
   if (record.partition == kafka::kPartitionByKey) {
-    record.partition = PartitionForKey(outgoing.key.value_or(""), plan_->stream().partitions);
+    record.partition =
+        PartitionForKey(outgoing.key.value_or(""), plans_.front()->stream().partitions);
   }
   record.key = std::move(outgoing.key);
   record.value = std::move(outgoing.value);
@@ -71,12 +82,11 @@ void World::Publish(kafka::Record record) {
 
 std::map<std::string, std::int64_t> World::Positions(const Owner& owner) const {
   std::map<std::string, std::int64_t> positions = Task::Offsets(owner.state);
-  for (const std::string& topic : plan_->InputTopics()) positions.try_emplace(topic, 0);
+  for (const std::string& topic : PlanOf(owner).InputTopics()) positions.try_emplace(topic, 0);
   return positions;
 }
 
-bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
-  Owner& owner = owners_[static_cast<std::size_t>(partition)];
+bool World::RunTask(Owner& owner, std::vector<DueSilence> silences) {
   TaskInput input;
   input.silences = std::move(silences);
   kafka::HeaderMemory headers;
@@ -86,10 +96,10 @@ bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
     // within a topic.
     std::vector<std::deque<const kafka::Record*>> queues;
     const std::map<std::string, std::int64_t> positions = Positions(owner);
-    for (const std::string& topic : plan_->InputTopics()) {
+    for (const std::string& topic : PlanOf(owner).InputTopics()) {
       std::deque<const kafka::Record*> queue;
       std::size_t wanted = Below(options_.max_batch + 1);
-      const std::vector<kafka::Record>& log = log_[{topic, partition}];
+      const std::vector<kafka::Record>& log = log_[{topic, owner.partition}];
       auto next = std::lower_bound(
           log.begin(), log.end(), positions.at(topic),
           [](const kafka::Record& record, std::int64_t offset) { return record.offset < offset; });
@@ -105,7 +115,7 @@ bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
       }
       input.records.push_back(&views.emplace_back(kafka::AsView(*record, headers)));
       input.next_offsets[record->topic] = record->offset + 1;
-      if (record->topic == plan_->stream().topic) owner.idle.Reset();
+      if (record->topic == PlanOf(owner).stream().topic) owner.idle.Reset();
     }
   }
   Overlay overlay(owner.state);
@@ -127,7 +137,7 @@ bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
   if (Percent(options_.crash_percent)) {
     // Nothing of it ever happened.
     if (Percent(50)) {
-      Restart(partition);
+      Restart(owner);
     } else {
       owner.task->Rewind();
     }
@@ -136,28 +146,27 @@ bool World::RunTask(std::int32_t partition, std::vector<DueSilence> silences) {
   for (OutputRecord& output : result.outputs) Append(std::move(output.record));
   owner.state.Apply(overlay.changes());
   owner.more = result.more;
-  counts_ += result.counts;
+  counts_[owner.stream] += result.counts;
   // In every transaction, whatever is under way.
-  for (const PlannedRule* rule : RulesOf(*plan_)) result.counts.rules[rule->rule->id()];
+  for (const PlannedRule* rule : RulesOf(PlanOf(owner))) result.counts.rules[rule->rule->id()];
   EXPECT_EQ(Unreconciled(result.counts), "");
   ++commits_;
   if (Percent(options_.restart_percent)) {
     const bool more = owner.more;
-    Restart(partition);
+    Restart(owner);
     owner.more = more;
   }
   return true;
 }
 
-void World::RunSomething() { RunTask(static_cast<std::int32_t>(Below(owners_.size())), {}); }
+void World::RunSomething() { RunTask(owners_[Below(owners_.size())], {}); }
 
 void World::RunUntilQuiet() {
   const auto pending = [&] {
-    for (std::size_t p = 0; p < owners_.size(); ++p) {
-      const Owner& owner = owners_[p];
+    for (const Owner& owner : owners_) {
       if (owner.more || owner.task->HasWork(owner.state)) return true;
       for (const auto& [topic, position] : Positions(owner)) {
-        const auto& log = log_[{topic, static_cast<std::int32_t>(p)}];
+        const auto& log = log_[{topic, owner.partition}];
         if (!log.empty() && log.back().offset >= position) return true;
       }
     }
@@ -166,31 +175,31 @@ void World::RunUntilQuiet() {
   while (pending()) RunSomething();
 }
 
-void World::Probe(std::int32_t partition) {
-  Owner& owner = owners_[static_cast<std::size_t>(partition)];
-  const std::vector<kafka::Record>& log = log_[{plan_->stream().topic, partition}];
-  if (!log.empty() && log.back().offset >= Positions(owner).at(plan_->stream().topic)) {
+void World::Probe(Owner& owner) {
+  const RulePlan& plan = PlanOf(owner);
+  const std::vector<kafka::Record>& log = log_[{plan.stream().topic, owner.partition}];
+  if (!log.empty() && log.back().offset >= Positions(owner).at(plan.stream().topic)) {
     owner.idle.Reset();
     return;
   }
   if (!owner.idle.ProbeDue(now_)) return;
   const std::vector<DueSilence> due =
-      owner.idle.OnProbe(now_, owner.task->HighestSeen(owner.state), plan_->idle_timeouts());
-  if (owner.task->WouldPromise(due, owner.state)) RunTask(partition, due);
+      owner.idle.OnProbe(now_, owner.task->HighestSeen(owner.state), plan.idle_timeouts());
+  if (owner.task->WouldPromise(due, owner.state)) RunTask(owner, due);
 }
 
 void World::Wait(std::chrono::seconds time) {
   const SteadyTime until = now_ + time;
   while (now_ < until) {
     now_ += std::chrono::milliseconds(100 + Below(900));
-    for (std::size_t p = 0; p < owners_.size(); ++p) Probe(static_cast<std::int32_t>(p));
+    for (Owner& owner : owners_) Probe(owner);
     for (std::size_t n = Below(3 * owners_.size()); n > 0; --n) RunSomething();
   }
 }
 
 std::vector<kafka::Record> World::LogOf(std::string_view topic) {
   std::vector<kafka::Record> records;
-  for (std::int32_t p = 0; p < plan_->stream().partitions; ++p) {
+  for (std::int32_t p = 0; p < plans_.front()->stream().partitions; ++p) {
     const std::vector<kafka::Record>& log = Log(std::string(topic), p);
     records.insert(records.end(), log.begin(), log.end());
   }

@@ -29,7 +29,10 @@ struct WorldOptions {
 
 class World {
  public:
-  World(std::shared_ptr<const RulePlan> plan, WorldOptions options);
+  World(std::shared_ptr<const RulePlan> plan, WorldOptions options)
+      : World(std::vector<std::shared_ptr<const RulePlan>>{std::move(plan)}, std::move(options)) {}
+  // Several streams, all with the same number of partitions.
+  World(std::vector<std::shared_ptr<const RulePlan>> plans, WorldOptions options);
   ~World();
 
   // Appends to the partition of the record's key.
@@ -41,7 +44,8 @@ class World {
   // Time passes, in steps in which each partition probes for silence once a second.
   void Wait(std::chrono::seconds time);
   void StopCrashing();
-  void SetPlan(std::shared_ptr<const RulePlan> plan);
+  void SetPlan(std::shared_ptr<const RulePlan> plan) { SetPlans({std::move(plan)}); }
+  void SetPlans(std::vector<std::shared_ptr<const RulePlan>> plans);
 
   std::mt19937_64& random() { return random_; }
   const std::vector<kafka::Record>& Log(const std::string& topic, std::int32_t partition) {
@@ -49,15 +53,19 @@ class World {
   }
   // Of all partitions, one after the other.
   std::vector<kafka::Record> LogOf(std::string_view topic);
-  const Counts& counts() const { return counts_; }
+  // Of the first stream, or of another.
+  const Counts& counts(std::size_t stream = 0) const { return counts_[stream]; }
   // Transactions committed so far.
   std::int64_t commits() const { return commits_; }
+  // Of the first stream.
   const MemoryState& state(std::int32_t partition) const {
     return owners_[static_cast<std::size_t>(partition)].state;
   }
 
  private:
   struct Owner {
+    std::size_t stream = 0;
+    std::int32_t partition = 0;
     MemoryState state;
     std::unique_ptr<Task> task;
     IdleTracker idle;
@@ -71,18 +79,19 @@ class World {
   }
   std::map<std::string, std::int64_t> Positions(const Owner& owner) const;
   // False when there was nothing to do.
-  bool RunTask(std::int32_t partition, std::vector<DueSilence> silences);
-  void Probe(std::int32_t partition);
-  void Restart(std::int32_t partition);
+  bool RunTask(Owner& owner, std::vector<DueSilence> silences);
+  void Probe(Owner& owner);
+  void Restart(Owner& owner);
+  const RulePlan& PlanOf(const Owner& owner) const { return *plans_[owner.stream]; }
   void Append(kafka::OutgoingRecord record);
 
-  std::shared_ptr<const RulePlan> plan_;
+  std::vector<std::shared_ptr<const RulePlan>> plans_;
   WorldOptions options_;
   std::mt19937_64 random_;
   std::vector<Owner> owners_;
   std::map<kafka::TopicPartition, std::vector<kafka::Record>> log_;
   SteadyTime now_{std::chrono::hours(1)};
-  Counts counts_;
+  std::vector<Counts> counts_;
   std::int64_t commits_ = 0;
 };
 

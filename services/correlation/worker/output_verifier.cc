@@ -38,6 +38,7 @@ std::set<std::string> OutputTopics(const RuleSet& rules, const TaskOptions& task
     if (stream.processed) topics.insert(stream.ProcessedTopic());
     if (stream.late) topics.insert(stream.LateTopic());
     for (const Repartition& repartition : plan->repartitions()) topics.insert(repartition.topic);
+    for (const Repartition& forward : plan->forwards()) topics.insert(forward.topic);
   }
   return topics;
 }
