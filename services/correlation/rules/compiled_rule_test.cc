@@ -506,11 +506,20 @@ TEST_F(RuleTest, TheExamplesOfTheManualCompile) {
       "message Owner { string name = 1; } message Device { string region = 1; double limit = 2; "
       "Kind kind = 3; Owner owner = 4; }",
       "device.proto", "iot.v1.Device");
+  const auto* payment = Build(
+      "syntax = 'proto3'; package bank.v1; message Payment { string card = 1; int64 amount = 2; }",
+      "payment.proto", "bank.v1.Payment");
+  const auto* refusal = Build(
+      "syntax = 'proto3'; package bank.v1; message Refusal { string card_number = 1; "
+      "int64 limit = 2; }",
+      "refusal.proto", "bank.v1.Refusal");
   streams_ = std::make_unique<FixedStreams>(
       std::vector<StreamInfo>{{"alerts.raw", alert_->GetDescriptor(), "township", nullptr},
                               {"port.calls", call_, "berth", nullptr},
                               {"bids", bid, "auction", nullptr},
-                              {"iot.readings", reading, "device_id", nullptr}},
+                              {"iot.readings", reading, "device_id", nullptr},
+                              {"payments", payment, "card", nullptr},
+                              {"refusals", refusal, "card_number", nullptr}},
       std::vector<TableInfo>{{"devices", device, nullptr}});
   const std::string page = ReadFile("docs/rules.md");
   const std::vector<std::string> rules = CodeBlocks(page, "yaml");
