@@ -31,8 +31,8 @@ struct CompiledJoin {
   // What the right stream's own tasks need to know: its filter, its key, the topic in which its
   // events come to the left stream's tasks. Its stream() is the right one.
   std::shared_ptr<const CompiledRule> right;
-  // Left tasks tell the right ones in the first topic how far their stream has come, right ones each
-  // other in the second, so that a silent right partition can follow.
+  // Left tasks tell the right ones in the first topic how far their stream has come, right ones
+  // each other in the second, so that a silent right partition can follow.
   std::string time_topic;
   std::string right_time_topic;
 
