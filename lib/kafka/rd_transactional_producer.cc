@@ -23,6 +23,13 @@ constexpr milliseconds kServeInterval{100};
 constexpr milliseconds kRetryPause{50};
 // While the queue is full, or for the first delivery.
 constexpr milliseconds kFullPause{1};
+// What was refused because the coordinator still writes the markers of the transaction before is
+// asked again so soon. The client's default, 100 ms, would be the pace of transactions that follow
+// one another.
+constexpr milliseconds kRetryBackoff{5};
+// Between two looks whether everything is delivered, and how long they are worth it.
+constexpr std::chrono::microseconds kDeliveryPause{500};
+constexpr milliseconds kDeliveryWait{100};
 // Aborting while the first AddPartitionsToTxn is on its way ends in a fatal INVALID_TXN_STATE
 // (librdkafka issue 4849): wait for the first delivery report, at most so long.
 constexpr milliseconds kFirstDeliveryWait{2'000};
@@ -47,6 +54,7 @@ class RdTransactionalProducer final : public TransactionalProducer {
         // Commit ends the wait. What was produced before is on its way while the offsets are sent,
         // in requests that are still large where much is produced at once.
         .Set("linger.ms", milliseconds(2))
+        .Set("retry.backoff.ms", kRetryBackoff)
         .Set("topic.metadata.propagation.max.ms", options_.transaction_timeout)
         .Set("statistics.interval.ms", milliseconds(1'000));
     rd_kafka_conf_set_events(conf.raw(), RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS);
@@ -135,6 +143,10 @@ class RdTransactionalProducer final : public TransactionalProducer {
 
   CommitResult Commit() override {
     const SteadyTime start = Now();
+    // The commit itself would look only every ten milliseconds whether everything is delivered.
+    while (sender_.reported() < sender_.sent() && Now() < start + kDeliveryWait) {
+      std::this_thread::sleep_for(kDeliveryPause);
+    }
     // -1, the time that the transaction has left, is the only value that cannot leave the client
     // and the coordinator of two minds.
     const TransactionResult result = Run("committing the transaction", [this] {

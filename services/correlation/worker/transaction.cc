@@ -90,10 +90,13 @@ TransactionOutcome RunTransaction(kafka::TransactionalProducer& producer,
   TransactionResult result = Persist(rules, [&] { return producer.Begin(); });
   // Nothing has begun, so there is nothing to abort.
   if (!result.ok()) return broken(Annotate(result.status, "begin"));
-  result = ProduceAll(producer, content);
-  if (!result.ok()) return fail(Annotate(result.status, "produce"), result.error_class);
+  // The offsets first. While the coordinator still writes the markers of the transaction before, it
+  // refuses whatever comes; offsets are sent again soon, but records that were refused would wait
+  // for 20 ms, which librdkafka has fixed.
   result = Persist(rules, [&] { return producer.SendOffsets(content.offsets, content.member); });
   if (!result.ok()) return fail(Annotate(result.status, "send offsets"), result.error_class);
+  result = ProduceAll(producer, content);
+  if (!result.ok()) return fail(Annotate(result.status, "produce"), result.error_class);
   if (const absl::Status may = rules.may_commit ? rules.may_commit() : absl::OkStatus();
       !may.ok()) {
     return fail(may, ErrorClass::kAbort);

@@ -4,7 +4,7 @@
 //
 //   running, all at once:
 //     draft       poll → tasks compute, each over its overlay
-//     under way   the transaction before: begin → outputs, changelog → offsets → commit, on the
+//     under way   the transaction before: begin → offsets → outputs, changelog → commit, on the
 //                 committer's thread
 //   A task reads its state through: overlay (draft) over in flight (under way) over its store.
 //
