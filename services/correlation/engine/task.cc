@@ -647,7 +647,7 @@ void Task::Flush(StateView& state) {
   windows_.Flush();
   for (TypedCache<Window>& windows : window_caches_) {
     windows.Flush(state);
-    windows.Shrink(options_.cache_bytes / window_caches_.size());
+    windows.Shrink(cache_.bytes() / window_caches_.size());
   }
   // What the caches held is in the state; now what is old there can go.
   if (const std::size_t batches = std::exchange(unswept_, 0); batches > 0) {

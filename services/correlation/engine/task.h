@@ -131,6 +131,7 @@ class Task {
 
   const std::int32_t partition_;
   const TaskOptions options_;
+  const CacheBudget::Share cache_{options_.cache};
   std::shared_ptr<const RulePlan> plan_;
   // So many records are looked into ahead of being worked on.
   static constexpr std::size_t kLookAhead = 16;

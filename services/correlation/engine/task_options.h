@@ -4,12 +4,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "lib/base/hash.h"
 #include "lib/schema/wire_format.h"
+#include "services/correlation/engine/cache_budget.h"
 #include "services/correlation/engine/partition_time.h"
 
 namespace tocsin::correlation {
@@ -45,8 +47,8 @@ struct TaskOptions {
   // By which a new state hashes identities: random in production, so that nobody can make two
   // that collide. A state keeps its own.
   SipKey identity_key;
-  // What a task may keep in memory of its windows.
-  std::size_t cache_bytes = std::size_t{128} << 20;
+  // What is kept in memory of windows. Copies of these options share it.
+  std::shared_ptr<CacheBudget> cache = std::make_shared<CacheBudget>(std::size_t{128} << 20);
   // At most so many held events are released, and so many old keys removed, in one batch.
   std::size_t max_release = 10'000;
   std::size_t max_sweep = 64;
