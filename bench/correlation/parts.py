@@ -1,5 +1,6 @@
 """The parts of the benchmark, each by itself: what is set up, in which turn the contenders run, what the result says."""
 
+import copy
 import pathlib
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import in_process as in_process_of
 import latency as latency_of
 import oracle
 import recovery as recovery_of
+import windows_over_kafka
 from cluster import Cluster
 from contenders import HERE, BareConsumer, KafkaStreams, Ours, write_w1
 from measuring import load_average, progress, spread
@@ -24,19 +26,20 @@ PACK = HERE / "pack"
 class Site:
     """A broker and what correlation needs, in a temporary folder. Use as a context manager."""
 
-    def __init__(self):
+    def __init__(self, pack=PACK, topics=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tocsin-bench-"))
+        self.pack, self.topics = pack, topics or {TOPIC: 4, recovery_of.TOPIC: 4}
         self.cluster = self.system = None
 
     def __enter__(self):
         try:
             self.cluster = Cluster(self.folder).__enter__()
-            self.system = System(self.folder, self.cluster.bootstrap, pack=PACK)
-            self.system.make_own_topics({TOPIC: 4, recovery_of.TOPIC: 4})
+            self.system = System(self.folder, self.cluster.bootstrap, pack=self.pack)
+            self.system.make_own_topics(self.topics)
             self.system.start_registry()
             schema = PACK / "proto/tocsin/bench/v1/event.proto"
-            self.system.register(f"{recovery_of.TOPIC}-value", schema)
-            self.schema_id = self.system.register(f"{TOPIC}-value", schema)
+            ids = {topic: self.system.register(f"{topic}-value", schema) for topic in self.topics}
+            self.schema_id = ids.get(TOPIC)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -158,7 +161,16 @@ def in_process(options):
     return in_process_of.measure(options.events, options.rounds)
 
 
-PARTS = {"in_process": in_process, "w1": w1, "latency": latency, "recovery": recovery}
+def windows(options):
+    """W3 and W4, Kafka to Kafka: equal to the oracles, undisturbed and with kill -9. No promise but that."""
+    events = copy.copy(options)
+    events.events = 50_000 if options.quick else 300_000
+    topics = {workload.topic: 4 for workload in windows_over_kafka.WORKLOADS}
+    with Site(PACK / "windows.yaml", topics) as site:
+        return windows_over_kafka.measure(site, events)
+
+
+PARTS = {"in_process": in_process, "w1": w1, "windows": windows, "latency": latency, "recovery": recovery}
 
 
 def measure(options, result):

@@ -1,10 +1,12 @@
-// Writes workload W1 to a topic, in its order in each partition: CloudEvents in binary mode whose
-// values are Protobuf (tocsin.bench.v1.Event) behind Confluent's prefix; record key = the key as
-// text. With --rate N events per second are sent at their due times (open loop), ce_time included,
-// and the record's Kafka timestamp is the moment when it was due.
+// Writes workload W1 (or W3 or W4) to a topic, in its order in each partition: CloudEvents in
+// binary mode whose values are Protobuf (tocsin.bench.v1.Event) behind Confluent's prefix; record
+// key = the key as text. With --rate N events per second are sent at their due times (open loop),
+// ce_time included, and the record's Kafka timestamp is the moment when it was due.
 //
 //   w1_writer --broker H:P --topic T --schema-id N [--events N] [--keys K] [--seed S] [--rate R]
-//             [--seconds S] [--first-id N]
+//             [--seconds S] [--first-id N] [--workload w1|w3|w4]
+//
+// W3 and W4: --events in all, --keys: W3's users.
 //
 // Prints how many records the broker has acknowledged; exit code 1 when one was not.
 #include <librdkafka/rdkafka.h>
@@ -19,8 +21,10 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "bench/correlation/w1_events.h"
+#include "bench/correlation/window_events.h"
 
 namespace {
 
@@ -34,6 +38,7 @@ struct Options {
   std::int64_t seconds = 0;
   // Added to every event's id.
   std::int64_t first_id = 0;
+  std::string kind = "w1";
   tocsin::bench::W1Options workload;
 };
 
@@ -63,6 +68,8 @@ Options Parse(int argc, char** argv) {
       options.rate = std::strtoll(value, nullptr, 10);
     } else if (name == "--first-id") {
       options.first_id = std::strtoll(value, nullptr, 10);
+    } else if (name == "--workload") {
+      options.kind = value;
     } else if (name == "--seconds") {
       options.seconds = std::strtoll(value, nullptr, 10);
     } else {
@@ -71,6 +78,9 @@ Options Parse(int argc, char** argv) {
   }
   if (options.broker.empty() || options.topic.empty() || options.schema_id == 0) {
     Fail("--broker, --topic and --schema-id are needed");
+  }
+  if (options.kind != "w1" && options.kind != "w3" && options.kind != "w4") {
+    Fail("unknown workload " + options.kind);
   }
   if (options.workload.keys < 100 || options.workload.keys % 100 != 0) {
     Fail("--keys must be a multiple of 100");
@@ -235,12 +245,25 @@ std::int64_t NowMs() {
       .count();
 }
 
+std::vector<tocsin::bench::W1Event> MakeEvents(const Options& options) {
+  const tocsin::bench::W1Options& workload = options.workload;
+  if (options.kind == "w1") return tocsin::bench::MakeW1(workload);
+  std::vector<tocsin::bench::W1Event> events;
+  for (const tocsin::bench::WindowEvent& event :
+       options.kind == "w3"
+           ? tocsin::bench::MakeW3(workload.background, workload.keys, workload.seed)
+           : tocsin::bench::MakeW4(workload.background, workload.seed)) {
+    events.push_back({event.id, event.time_ms, event.key, 0, 0});
+  }
+  return events;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options = Parse(argc, argv);
   if (options.rate > 0) options.workload.background = options.rate * options.seconds;
-  auto events = tocsin::bench::MakeW1(options.workload);
+  auto events = MakeEvents(options);
   for (tocsin::bench::W1Event& event : events) event.id += options.first_id;
   Reports reports;
   rd_kafka_t* const producer = MakeProducer(options, reports);
