@@ -112,5 +112,65 @@ TEST(BrokerTest, AProducerWithAFatalErrorIsReplacedAndGoesOn) {
   EXPECT_THAT(Read(topic, 2, kPatience), ElementsAre("1", "2"));
 }
 
+// A topic of four partitions with a few records each.
+std::string FourPartitions(std::string_view name) {
+  const std::string topic = UniqueTopic(name, 4);
+  auto producer = MakeProducer({.connection = BrokerConnection()}).value();
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_THAT(producer->Produce({.topic = topic, .partition = i % 4, .value = std::to_string(i)},
+                                  nullptr),
+                IsOk());
+  }
+  EXPECT_THAT(producer->Flush(kPatience), IsOk());
+  return topic;
+}
+
+Offsets Beginnings(const std::string& topic) {
+  Offsets from;
+  for (std::int32_t partition = 0; partition < 4; ++partition) from[{topic, partition}] = 0;
+  return from;
+}
+
+// The records that come until every partition has ended.
+std::size_t ReadToTheEnds(Consumer& consumer, Offsets open) {
+  std::size_t records = 0;
+  const SteadyTime deadline = Clock::Real().SteadyNow() + seconds(10);
+  while (!open.empty() && Clock::Real().SteadyNow() < deadline) {
+    const Batch batch = consumer.Poll(milliseconds(100));
+    records += batch.records.size();
+    for (const auto& [where, end] : batch.ends) open.erase(where);
+  }
+  EXPECT_TRUE(open.empty()) << open.size() << " partitions have not ended";
+  return records;
+}
+
+TEST(BrokerTest, APauseEndsWithTheAssignment) {
+  const std::string topic = FourPartitions("paused");
+  const Offsets from = Beginnings(topic);
+  auto consumer = MakeConsumer({.connection = BrokerConnection()}).value();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_THAT(consumer->Assign(from), IsOk());
+    ASSERT_EQ(ReadToTheEnds(*consumer, from), 40U);
+    ASSERT_THAT(consumer->Pause(consumer->Assignment()), IsOk());
+  }
+}
+
+TEST(BrokerTest, AssignmentsMayFollowOneAnotherAtOnce) {
+  const std::string topic = FourPartitions("assigned");
+  const Offsets from = Beginnings(topic);
+  auto consumer = MakeConsumer({.connection = BrokerConnection()}).value();
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_THAT(consumer->Assign(from), IsOk());
+    if (i % 3 == 1) {
+      ASSERT_THAT(consumer->Seek({topic, i % 4}, 0), IsOk());
+    }
+    if (i % 3 == 2) (void)consumer->Poll(milliseconds(0));
+    if (i % 20 == 19) {
+      ASSERT_THAT(consumer->Assign(from), IsOk());
+      ASSERT_EQ(ReadToTheEnds(*consumer, from), 40U);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tocsin::kafka::testing

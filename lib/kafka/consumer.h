@@ -179,7 +179,7 @@ class Consumer {
   // The next Poll continues here. Records already handed out stay handed out. The partition must be
   // assigned (FAILED_PRECONDITION). At most 5 s.
   virtual absl::Status Seek(const TopicPartition& where, std::int64_t offset) = 0;
-  // Paused partitions stay assigned and report nothing.
+  // Paused partitions stay assigned and report nothing. A pause ends with its assignment.
   virtual absl::Status Pause(const std::vector<TopicPartition>& partitions) = 0;
   virtual absl::Status Resume(const std::vector<TopicPartition>& partitions) = 0;
 

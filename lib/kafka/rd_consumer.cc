@@ -96,9 +96,8 @@ class RdConsumer final : public Consumer {
     }
     mode_ = Mode::kAssigned;
     const PartitionListPtr list = internal::ToList(from);
-    TOCSIN_RETURN_IF_ERROR(
-        internal::StatusOf(rd_kafka_assign(handle_, list.get()), "assigning partitions"));
-    paused_.clear();
+    EndPauses();
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(Reassign(list.get()), "assigning partitions"));
     positions_.clear();
     for (const auto& [where, offset] : from) {
       positions_[where] = offset >= 0 ? std::optional(offset) : std::nullopt;
@@ -327,8 +326,35 @@ class RdConsumer final : public Consumer {
       rd_kafka_topic_partition_t& entry = list->elems[i];
       entry.offset = positions_[{entry.topic, entry.partition}].value_or(StartOffset());
     }
-    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(rd_kafka_assign(handle_, list.get()), what));
+    TOCSIN_RETURN_IF_ERROR(internal::StatusOf(Reassign(list.get()), what));
     return ForEach({paused_.begin(), paused_.end()}, "pausing", rd_kafka_pause_partitions);
+  }
+
+  // As rd_kafka_assign (nullptr: nothing), and waits, for less than a millisecond, until the
+  // client's thread has stopped what was read before and begun what is read now. Without that
+  // librdkafka 2.0.2 ends the process when the next assignment comes first (an assertion in
+  // rd_kafka_assignment_partition_stopped), and a pause or seek that comes first may undo the
+  // start: then neither records nor an end ever come.
+  rd_kafka_resp_err_t Reassign(const rd_kafka_topic_partition_list_t* list) {
+    const rd_kafka_resp_err_t error = rd_kafka_assign(handle_, list);
+    // Each question waits behind what the one before found in that thread's queue: the orders to
+    // stop, that they are done, the orders to start.
+    for (int i = 0; i < 3; ++i) {
+      rd_kafka_topic_partition_list_t* answer = nullptr;
+      (void)rd_kafka_assignment(handle_, &answer);
+      const PartitionListPtr ignored(answer);
+    }
+    return error;
+  }
+
+  // In librdkafka a pause outlives the assignment: who is assigned the partition again would never
+  // hear of it.
+  void EndPauses() {
+    if (paused_.empty()) return;
+    const PartitionListPtr list =
+        internal::ToList(std::vector<TopicPartition>(paused_.begin(), paused_.end()));
+    (void)rd_kafka_resume_partitions(handle_, list.get());
+    paused_.clear();
   }
 
   std::int64_t StartOffset() const {
@@ -449,7 +475,7 @@ class RdConsumer final : public Consumer {
       } else {
         TakeAway(lost);
       }
-      rd_kafka_assign(client, nullptr);
+      (void)Reassign(nullptr);
     }
     rebalanced_ = true;
     EndPoll(client);
@@ -479,7 +505,7 @@ class RdConsumer final : public Consumer {
       positions_[partitions[i]] = entry.committed;
       assigned.push_back(std::move(entry));
     }
-    const rd_kafka_resp_err_t error = rd_kafka_assign(handle_, list.get());
+    const rd_kafka_resp_err_t error = Reassign(list.get());
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
       errors_.push_back({internal::StatusOf(error, "taking the assignment"), std::nullopt, false});
       positions_.clear();
@@ -499,7 +525,7 @@ class RdConsumer final : public Consumer {
 
   void Forget() {
     member_ = false;
-    paused_.clear();
+    EndPauses();
     positions_.clear();
     // Eager: everything is taken away, and so is what this poll has in hand.
     slots_.clear();
