@@ -53,10 +53,11 @@ class InlineCommitter final : public Committer {
 
 class SettableRules final : public RuleSource {
  public:
-  void Set(const std::vector<RuleSpec>& rules) {
+  void Set(const std::vector<RuleSpec>& rules) { SetPlan(testing::MakePlan(rules, kPartitions)); }
+  void SetPlan(std::shared_ptr<const RulePlan> plan) {
     auto set = std::make_shared<RuleSet>();
     set->epoch = ++epoch_;
-    set->plans = {testing::MakePlan(rules, kPartitions)};
+    set->plans = {std::move(plan)};
     MutexLock lock(mutex_);
     current_ = std::move(set);
   }
@@ -71,9 +72,10 @@ class SettableRules final : public RuleSource {
   std::shared_ptr<const RuleSet> current_;
 };
 
-class WorkerTest : public ::testing::Test {
- protected:
-  WorkerTest() {
+// A Kafka, its topics, and what workers need.
+class WorkerWorld {
+ public:
+  explicit WorkerWorld(std::int32_t partitions = kPartitions) {
     // In memory where there is such a folder: hundreds of stores are opened and closed here.
     std::string pattern =
         std::filesystem::exists("/dev/shm") ? "/dev/shm/" : ::testing::TempDir() + "/";
@@ -82,12 +84,14 @@ class WorkerTest : public ::testing::Test {
     for (const char* topic :
          {"calls.raw", "calls.processed", "calls.raw.dlq", "detections", "incidents.correlated",
           kByPlace, "correlation-calls.raw-changelog"}) {
-      kafka_.CreateTopic(topic, kPartitions);
+      kafka_.CreateTopic(topic, partitions);
     }
     kafka_.CreateTopic("correlation-workers", 1);
     rules_.Set(PublicSafetyRules());
   }
-  ~WorkerTest() override { std::filesystem::remove_all(folder_); }
+  ~WorkerWorld() { std::filesystem::remove_all(folder_); }
+  WorkerWorld(const WorkerWorld&) = delete;
+  WorkerWorld& operator=(const WorkerWorld&) = delete;
 
   std::unique_ptr<Worker> MakeWorker(const std::string& id, const std::string& disk = "disk") {
     WorkerOptions options;
@@ -189,6 +193,12 @@ class WorkerTest : public ::testing::Test {
   std::function<std::unique_ptr<Committer>()> make_committer_ = [] {
     return std::make_unique<InlineCommitter>();
   };
+};
+
+class WorkerTest : public ::testing::Test, protected WorkerWorld {
+ protected:
+  // Not that of Test.
+  using WorkerWorld::Run;
 };
 
 }  // namespace tocsin::correlation
