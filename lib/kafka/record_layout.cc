@@ -43,8 +43,9 @@ const Byte* SkipBefore(const Byte* end, int limit) {
 }
 
 // The length that stands before `end` and counts at least `least` bytes; -1 for none. Bytes further
-// back are looked at only where the nearer ones cannot be the whole of it; a true length is never
-// exceeded, because leaving out its low groups makes it smaller.
+// back are looked at only where the nearer ones cannot be the whole of it, so `least` must not be
+// more than the record can have; a true length is never exceeded, because leaving out its low
+// groups makes it smaller.
 std::int64_t LengthBefore(const Byte* end, std::int64_t least) {
   std::uint64_t value = 0;
   if ((*(end - 1) & kMore) != 0) return -1;
@@ -122,7 +123,8 @@ std::optional<HeaderViews> HeadersInPlace(const std::optional<std::string_view>&
   if (before != nullptr) before = SkipBefore(before, kMaxVarint32);  // offset delta
   if (before != nullptr) before = SkipBefore(before, kMaxVarint64);  // time delta
   if (before == nullptr || *--before != 0) return std::nullopt;      // attributes
-  const std::int64_t length = LengthBefore(before, headers - before + 1);
+  // A record may end where its headers should be counted.
+  const std::int64_t length = LengthBefore(before, headers - before);
   if (length < 0) return std::nullopt;
 
   Reader reader{headers, before + length};

@@ -36,7 +36,7 @@ struct Encoded {
   std::vector<std::pair<Text, Text>> headers = {};
   std::int64_t time_delta = 300;
   std::int64_t offset_delta = 70;
-  std::int64_t count = -2;  // -2: as many as there are
+  std::int64_t count = -2;  // -2: as many as there are; -3: the record ends before it
   std::int64_t longer = 0;  // what the length lies
   char attributes = 0;
 
@@ -52,7 +52,9 @@ struct Encoded {
     const std::size_t key_end = body.size();
     AppendText(body, value);
     const std::size_t value_end = body.size();
-    AppendVarint(body, count == -2 ? static_cast<std::int64_t>(headers.size()) : count);
+    if (count != -3) {
+      AppendVarint(body, count == -2 ? static_cast<std::int64_t>(headers.size()) : count);
+    }
     for (const auto& [name, text] : headers) {
       AppendText(body, name);
       AppendText(body, text);
@@ -115,6 +117,9 @@ TEST(RecordLayoutTest, WhatIsNoSuchRecordIsNotRead) {
   EXPECT_EQ((Encoded{.headers = one, .attributes = 1}.Read(memory)), std::nullopt);
   EXPECT_EQ((Encoded{.headers = one, .longer = -1}.Read(memory)), std::nullopt);
   EXPECT_EQ((Encoded{.headers = one, .count = 0}.Read(memory)), std::nullopt);
+  for (const std::size_t size : {1, 100, 753}) {
+    EXPECT_EQ((Encoded{.value = std::string(size, 'v'), .count = -3}.Read(memory)), std::nullopt);
+  }
   EXPECT_EQ((Encoded{.headers = one, .count = 2}.Read(memory)), std::nullopt);
   EXPECT_EQ((Encoded{.headers = one, .count = -1}.Read(memory)), std::nullopt);
   EXPECT_EQ((Encoded{.headers = one, .count = 1'000'000'000}.Read(memory)), std::nullopt);
