@@ -2,7 +2,7 @@
 // in the stream ('e') and forwarded ones ('f'), marks ('m'), bytes that are no event ('g'), Kafka
 // timestamps of what follows ('t'); and what happens to the task: the end of a batch ('b'), silence
 // ('s'), a restart ('r'). Whatever comes, two tasks that read the same do the same, nothing is
-// counted twice, and what is written out can be read.
+// counted twice, what is written out can be read, and corrections are of what was told.
 #include <google/protobuf/dynamic_message.h>
 #include <google/protobuf/stubs/logging.h>
 
@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,6 +55,13 @@ constexpr std::string_view kRules[] = {
     "{id: sliding, stream: calls, window: {type: sliding, size: 1m, group-by: township, "
     "aggregates: "
     "[{name: r, function: rate}]}}",
+    "{id: corrected, stream: calls, order: event_time, max-disorder: 5s, correct-within: 30m, "
+    "correlation: {type: event_count, group-by: township, timespan: 10m, condition: {gte: 2}}, "
+    "incident: {join-within: 1m}}",
+    "{id: corrected-place, stream: calls, order: event_time, correct-within: 1h, correlation: "
+    "{type: value_count, group-by: place, timespan: 1h, condition: {field: agency, gte: 2}}}",
+    "{id: corrected-hours, stream: calls, order: event_time, correct-within: 2h, window: {type: "
+    "tumbling, size: 1h, grace: 1m, group-by: township, aggregates: [{name: n, function: count}]}}",
     "{id: arrival, stream: calls, window: {type: tumbling, size: 1m, ttl: 1h, max-keys: 2, "
     "group-by: "
     "township, aggregates: [{name: n, function: count}]}}"};
@@ -257,6 +265,7 @@ void CheckReadable(const OutputRecord& output) {
     case OutputKind::kIncident: {
       const auto incident = ReadOwn<tocsin::incident::v1::Incident>(output);
       Require(!incident.id().empty() && incident.revision() > 0);
+      Require(incident.detection_count() > 0 || incident.corrected());
       break;
     }
     case OutputKind::kAggregate: {
@@ -270,6 +279,22 @@ void CheckReadable(const OutputRecord& output) {
     case OutputKind::kMark:
       Require(headers.Find(kKindHeader) == kKindMark);
       break;
+  }
+}
+
+// What is retracted, and what something else comes in place of, was told and still stands.
+void CheckCorrections(const std::vector<OutputRecord>& outputs) {
+  std::multiset<std::string> standing;
+  for (const OutputRecord& output : outputs) {
+    if (output.kind != OutputKind::kDetection) continue;
+    const auto detection = ReadOwn<v1::Detection>(output);
+    const std::string& gone = detection.retracted() ? detection.id() : detection.corrects();
+    if (!gone.empty()) {
+      const auto told = standing.find(gone);
+      Require(detection.revision() > 1 && told != standing.end());
+      standing.erase(told);
+    }
+    if (!detection.retracted()) standing.insert(detection.id());
   }
 }
 
@@ -305,5 +330,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CheckReadable(outputs[i]);
     CheckSame(outputs[i], again[i]);
   }
+  CheckCorrections(outputs);
   return 0;
 }
