@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -14,8 +15,12 @@
 #include "lib/kafka/admin.h"
 #include "lib/kafka/producer.h"
 #include "lib/kafka/testing/broker.h"
+#include "lib/schema/wire_format.h"
 #include "services/correlation/testing/oracle.h"
 #include "services/correlation/worker/worker.h"
+#include "tocsin/correlation/v1/aggregate.pb.h"
+#include "tocsin/correlation/v1/detection.pb.h"
+#include "tocsin/incident/v1/incident.pb.h"
 
 namespace tocsin::correlation {
 namespace {
@@ -63,19 +68,30 @@ class WorkerBrokerTest : public ::testing::Test {
   WorkerBrokerTest() {
     std::string pattern = ::testing::TempDir() + "/tocsin-broker-XXXXXX";
     folder_ = ::mkdtemp(pattern.data());
-    stream_ = kafka::testing::UniqueName("calls");
-    group_ = kafka::testing::UniqueName("correlation");
     specs_ = testing::PublicSafetyRules();
     // Long enough for a machine under load, short enough for a test.
     for (RuleSpec& rule : specs_) rule.idle_timeout = seconds(6);
+    kafka::ProducerOptions options;
+    options.connection = BrokerConnection();
+    auto producer = kafka::MakeProducer(options);
+    EXPECT_THAT(producer, IsOk());
+    producer_ = *std::move(producer);
+    MakeStream();
+  }
+  ~WorkerBrokerTest() override { std::filesystem::remove_all(folder_); }
+
+  // An empty one, and a group that reads it.
+  void MakeStream() {
+    stream_ = kafka::testing::UniqueName("calls");
+    group_ = kafka::testing::UniqueName("correlation");
     auto set = std::make_shared<RuleSet>();
     set->epoch = 1;
-    set->plans = {testing::MakePlan(specs_, kPartitions, stream_)};
+    set->plans = {MakePlan()};
     const RulePlan& plan = *set->plans[0];
     std::vector<std::string> topics = plan.InputTopics();
-    for (const std::string& topic :
-         {plan.stream().ChangelogTopic(), plan.stream().ProcessedTopic(),
-          plan.stream().DeadLetterTopic(), stream_ + "-detections", stream_ + "-incidents"}) {
+    for (const std::string& topic : {plan.stream().ChangelogTopic(), plan.stream().ProcessedTopic(),
+                                     plan.stream().DeadLetterTopic(), stream_ + "-detections",
+                                     stream_ + "-incidents", stream_ + "-aggregates"}) {
       topics.push_back(topic);
     }
     rules_ = std::make_unique<FixedRules>(std::move(set));
@@ -85,13 +101,37 @@ class WorkerBrokerTest : public ::testing::Test {
     for (const std::string& topic : topics) wanted.push_back({topic, kPartitions, 1, {}});
     wanted.push_back({group_ + "-workers", 1, 1, {}});
     EXPECT_THAT((*admin)->CreateTopics(wanted, seconds(20)), IsOk());
-    kafka::ProducerOptions options;
-    options.connection = BrokerConnection();
-    auto producer = kafka::MakeProducer(options);
-    EXPECT_THAT(producer, IsOk());
-    producer_ = *std::move(producer);
   }
-  ~WorkerBrokerTest() override { std::filesystem::remove_all(folder_); }
+
+  // With a window rule, over a key that lies in all partitions.
+  std::shared_ptr<const RulePlan> MakePlan() const {
+    std::vector<RuleEntry> entries;
+    for (RuleSpec rule : specs_) {
+      rule.stream = stream_;
+      entries.push_back({testing::MakeRule(std::move(rule)), 1});
+    }
+    const FixedStreams streams({{stream_, testing::CallDescriptor(), "township", nullptr}});
+    const auto window = CompileRule(Concat("id: agencies\nstream: ", stream_, R"(
+order: event_time
+idle-timeout: 6s
+window:
+  type: tumbling
+  size: 30m
+  grace: 0s
+  group-by: [agency]
+  aggregates: [{name: n, function: count}, {name: places, function: distinct, field: place}]
+  emit: on_change
+)"),
+                                    "rule.yaml", streams);
+    EXPECT_THAT(window.status(), IsOk());
+    entries.push_back({*window, 1});
+    StreamSpec stream;
+    stream.topic = stream_;
+    stream.partitions = kPartitions;
+    stream.message_type = "test.Call";
+    stream.processed = true;
+    return RulePlan::Make(stream, entries);
+  }
 
   std::unique_ptr<Runner> Start(const std::string& id, const std::string& disk) {
     WorkerOptions options;
@@ -102,6 +142,8 @@ class WorkerBrokerTest : public ::testing::Test {
     options.task.incident_schema.id = schema::SchemaId(2);
     options.task.detections_topic = stream_ + "-detections";
     options.task.incidents_topic = stream_ + "-incidents";
+    options.task.aggregate_schema.id = schema::SchemaId(3);
+    options.task.aggregates_topic = stream_ + "-aggregates";
     options.store.lose_unwritten_on_close = true;
     // Transactions of a few records, so that there are many.
     options.max_batch = 40;
@@ -176,6 +218,25 @@ class WorkerBrokerTest : public ::testing::Test {
     EXPECT_EQ(Read(rules_->Current()->plans[0]->stream().ProcessedTopic()).size(), calls.size());
   }
 
+  // What was told of each key, in order. The stream has another name each time.
+  template <typename Message>
+  std::map<std::string, std::vector<std::string>> Told(std::string_view topic) {
+    std::map<std::string, std::vector<std::string>> told;
+    for (const kafka::Record& record : Read(Concat(stream_, topic))) {
+      const auto framed = schema::DecodeFrame(record.value.value());
+      EXPECT_THAT(framed, IsOk());
+      Message message;
+      EXPECT_TRUE(message.ParseFromString(std::string(framed->payload)));
+      std::string text =
+          Concat(record.headers.Find("ce_id").value_or(""), " ", message.ShortDebugString());
+      for (std::size_t at = 0; (at = text.find(stream_, at)) != std::string::npos;) {
+        text.replace(at, stream_.size(), "stream");
+      }
+      told[record.key.value_or("")].push_back(std::move(text));
+    }
+    return told;
+  }
+
   std::string folder_;
   std::string stream_;
   std::string group_;
@@ -225,6 +286,59 @@ TEST_F(WorkerBrokerTest, ExactlyOnceThroughCrashesAndRebalances) {
   Publish(calls, 550, 600);
   AwaitRunning({a.get(), b.get()}, kPartitions);
   ExpectAnswers(calls, seconds(60));
+}
+
+// The same log for one, two and four workers.
+TEST_F(WorkerBrokerTest, AnyNumberOfWorkersTellsTheSame) {
+  std::vector<Call> calls = testing::RandomCalls(22, 400);
+  // Later ones in every partition close the windows of these.
+  constexpr int kLast = 9;
+  for (int i = 0; i < kLast; ++i) {
+    Call call = calls[399];
+    call.time += std::chrono::hours(2);
+    call.row += i + 1;
+    call.place = Concat("the end ", i);
+    call.township = Concat("township ", i);
+    call.agency = "Last";
+    calls.push_back(call);
+  }
+  std::vector<std::map<std::string, std::vector<std::string>>> told[3];
+  for (const int count : {1, 2, 4}) {
+    SCOPED_TRACE(count);
+    if (count > 1) MakeStream();
+    Publish(calls, 0, calls.size());
+    std::vector<std::unique_ptr<Runner>> workers;
+    std::vector<const Runner*> all;
+    for (int i = 0; i < count; ++i) {
+      workers.push_back(Start(Concat(count, "-", i), Concat(count, "-", i)));
+      all.push_back(workers.back().get());
+    }
+    AwaitRunning(all, kPartitions);
+    ExpectAnswers(calls, seconds(60));
+    const SteadyTime until = Clock::Real().SteadyNow() + seconds(60);
+    std::map<std::string, std::vector<std::string>> aggregates;
+    // All windows are closed but the last, which has told each of its events.
+    const auto complete = [&aggregates] {
+      return !aggregates.empty() &&
+             std::all_of(aggregates.begin(), aggregates.end(), [](const auto& window) {
+               return window.first.find("Last") != std::string::npos
+                          ? window.second.size() == kLast
+                          : window.second.back().find("final: true") != std::string::npos;
+             });
+    };
+    while (!complete() && Clock::Real().SteadyNow() < until) {
+      aggregates = Told<v1::WindowResult>("-aggregates");
+    }
+    EXPECT_TRUE(complete());
+    told[0].push_back(Told<v1::Detection>("-detections"));
+    told[1].push_back(Told<incident::v1::Incident>("-incidents"));
+    told[2].push_back(std::move(aggregates));
+  }
+  for (const auto& of_topic : told) {
+    EXPECT_GT(of_topic[0].size(), 10U);
+    EXPECT_EQ(of_topic[0], of_topic[1]);
+    EXPECT_EQ(of_topic[0], of_topic[2]);
+  }
 }
 
 }  // namespace
