@@ -98,17 +98,25 @@ void Connection::Wake() {
 
 void Connection::Flush() {
   if (!open_) return;
+  // That the queue runs empty between two parts of a response is no silence.
+  bool was_silent = out_.empty();
   while (!writing_) {
-    const bool had_nothing = out_.empty();
     if (session_ != nullptr && !lingering_) session_->Collect(out_, kOutBudget);
     if (out_.empty()) break;
     // Silence before that was not the client's.
-    if (had_nothing) progress_ = context_.clock->SteadyNow();
+    if (std::exchange(was_silent, false)) {
+      progress_ = context_.clock->SteadyNow();
+      taken_ = 0;
+    }
     std::array<iovec, 64> buffers{};
     const int count = out_.Gather(buffers.data(), static_cast<int>(buffers.size()));
     const Transport::Transfer sent = transport_->Write(buffers.data(), count);
     if (sent.result == Transport::Result::kOk) {
-      progress_ = context_.clock->SteadyNow();
+      taken_ += sent.bytes;
+      if (taken_ >= context_.limits.min_send_bytes) {
+        progress_ = context_.clock->SteadyNow();
+        taken_ = 0;
+      }
       out_.Consume(sent.bytes);
     } else if (sent.result == Transport::Result::kWouldBlock) {
       writing_ = true;

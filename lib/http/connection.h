@@ -56,7 +56,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool lingering_ = false;
   bool open_ = true;
   SteadyTime opened_;
+  // Since then, of what waits, the client has taken taken_ bytes, fewer than min_send_bytes.
   SteadyTime progress_;
+  std::size_t taken_ = 0;
   SteadyTime linger_since_;
 };
 

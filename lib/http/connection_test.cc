@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,11 +20,15 @@ namespace {
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 
+constexpr std::size_t kMinSendBytes = 200'000;
+
 // The test's end of the bytes.
 struct Wire {
   std::string to_server;
   std::string to_client;
   bool client_takes = true;
+  // What it takes at most until it is asked again.
+  std::size_t client_window = SIZE_MAX;
   bool closed = false;
   std::function<void()> readable;
   std::function<void()> writable;
@@ -39,11 +45,13 @@ class FakeTransport final : public Transport {
     return {Result::kOk, got};
   }
   Transfer Write(const iovec* buffers, int count) override {
-    if (!wire_.client_takes) return {Result::kWouldBlock, 0};
+    if (!wire_.client_takes || wire_.client_window == 0) return {Result::kWouldBlock, 0};
     std::size_t sent = 0;
     for (int i = 0; i < count; ++i) {
-      wire_.to_client.append(static_cast<const char*>(buffers[i].iov_base), buffers[i].iov_len);
-      sent += buffers[i].iov_len;
+      const std::size_t taken = std::min(buffers[i].iov_len, wire_.client_window);
+      wire_.to_client.append(static_cast<const char*>(buffers[i].iov_base), taken);
+      wire_.client_window -= taken;
+      sent += taken;
     }
     return {Result::kOk, sent};
   }
@@ -70,6 +78,7 @@ class ConnectionTest : public ::testing::Test {
     context.loop = loop_;
     context.handler = handler_;
     context.limits.send_timeout = seconds(60);
+    context.limits.min_send_bytes = kMinSendBytes;
     context.clock = &clock_;
     connection_ = std::make_shared<Connection>(
         std::move(context), std::make_unique<FakeTransport>(wire_), table_->Enter("192.0.2.1:5"),
@@ -90,6 +99,12 @@ class ConnectionTest : public ::testing::Test {
   }
   void Write(std::string_view text) {
     handler_->held->Write({Slice(std::string(text))});
+    loop_->RunPosted();
+  }
+  void Take(std::size_t bytes) {
+    wire_.client_window = bytes;
+    ASSERT_NE(wire_.writable, nullptr);
+    std::exchange(wire_.writable, nullptr)();
     loop_->RunPosted();
   }
   void Pass(seconds time) {
@@ -151,6 +166,60 @@ TEST_F(ConnectionTest, ThePlaceOfWhoDoesNotTakeAFinishedResponseIsWanted) {
   connection_->Tick(clock_.SteadyNow());
   EXPECT_NE(table_->Enter("192.0.2.1:6"), nullptr);
   connection_->LeaveWhereAsked();
+  EXPECT_TRUE(wire_.closed);
+}
+
+TEST_F(ConnectionTest, WhoTakesAByteNowAndThenIsClosed) {
+  loop_->RunPosted();
+  Receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  handler_->held->SendHead({200, {}});
+  wire_.client_window = 0;
+  Write(std::string(2'000'000, 'x'));
+  for (int i = 0; i < 3; ++i) {
+    Pass(seconds(19));
+    EXPECT_FALSE(wire_.closed);
+    Take(1);
+  }
+  Pass(seconds(4));
+  EXPECT_TRUE(wire_.closed) << "61 s, and 3 bytes taken";
+}
+
+TEST_F(ConnectionTest, WhoTakesSlowlyButSteadilyGetsAllOfIt) {
+  loop_->RunPosted();
+  Receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  handler_->held->SendHead({200, {}});
+  wire_.client_window = 0;
+  // More than a connection takes from its exchanges at a time: that its queue runs empty between
+  // two parts gives nobody more time.
+  Write(std::string(5 * kMinSendBytes, 'x'));
+  for (int i = 0; i < 15; ++i) {
+    Pass(seconds(19));
+    ASSERT_FALSE(wire_.closed) << i;
+    Take(kMinSendBytes / 3 + 1'000);
+  }
+  EXPECT_GT(wire_.to_client.size(), 5 * kMinSendBytes);
+  // What was taken by the way does not count for what comes after a silence.
+  Pass(seconds(600));
+  wire_.client_window = 0;
+  Write(std::string(kMinSendBytes, 'x'));
+  Pass(seconds(59));
+  EXPECT_FALSE(wire_.closed);
+  Take(kMinSendBytes - 1);
+  Pass(seconds(2));
+  EXPECT_TRUE(wire_.closed);
+}
+
+TEST_F(ConnectionTest, AQueueThatRunsEmptyBetweenTwoPartsIsNoProgress) {
+  loop_->RunPosted();
+  Receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  handler_->held->SendHead({200, {}});
+  wire_.client_window = 0;
+  Write(std::string(2'000'000, 'x'));
+  Pass(seconds(59));
+  // All that the connection has taken from the response, and a little of the next part.
+  Take(150'000);
+  EXPECT_FALSE(wire_.closed);
+  Pass(seconds(2));
   EXPECT_TRUE(wire_.closed);
 }
 

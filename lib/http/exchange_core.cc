@@ -137,7 +137,13 @@ void ExchangeCore::End() {
 
 void ExchangeCore::TakeOutput(std::size_t bytes, std::vector<Slice>& out) {
   output_size_ -= bytes;
-  if (finished_) taken_at_ = clock_.SteadyNow();
+  if (finished_) {
+    taken_ += bytes;
+    if (taken_ >= limits_.min_send_bytes) {
+      taken_at_ = clock_.SteadyNow();
+      taken_ = 0;
+    }
+  }
   unsent_.fetch_sub(bytes, std::memory_order_relaxed);
   while (bytes > 0) {
     Slice& front = output_.front();

@@ -63,8 +63,8 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   }
   // Ends the body with an error where the handler has waited longer than Limits::body_timeout.
   void CheckBodyTimeout(SteadyTime now);
-  // Resets the exchange where the client has taken nothing of a finished response for
-  // Limits::send_timeout.
+  // Resets the exchange where the client has taken fewer than Limits::min_send_bytes of a finished
+  // response for Limits::send_timeout.
   void CheckSendTimeout(SteadyTime now);
 
   // Broken off by the handler: nothing more of it may be sent but the reset.
@@ -121,8 +121,10 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   std::size_t output_size_ = 0;
   std::atomic<std::size_t> unsent_{0};
   bool finished_ = false;
-  // Of a finished response: when the client last took of it, or the handler finished it.
+  // Of a finished response: when the handler finished it, or the client had last taken another
+  // Limits::min_send_bytes of it; and how much it has taken since.
   SteadyTime taken_at_{};
+  std::size_t taken_ = 0;
   bool whole_ = false;
   bool broken_ = false;
   Headers trailers_;

@@ -48,10 +48,13 @@ struct Limits {
   // While the handler waits in Read and the client sends nothing; then Read gives
   // DEADLINE_EXCEEDED. 0: for ever, as a client stream needs that is quiet for long.
   std::chrono::milliseconds body_timeout{0};
-  // While bytes wait to be sent and the client takes none: the connection is closed. A stream of
-  // HTTP/2 whose response is finished and whose client takes none of the rest, because it grants no
-  // window, is reset.
+  // While bytes wait to be sent and the client takes fewer than min_send_bytes of them: the
+  // connection is closed. A stream of HTTP/2 whose response is finished and whose client takes
+  // fewer of the rest, because it grants no window, is reset.
   std::chrono::milliseconds send_timeout{60'000};
+  // 1: whoever takes anything at all may go on. More ends what is read so slowly that it only keeps
+  // memory; the end of a response, when it is shorter, must be taken in one send_timeout.
+  std::size_t min_send_bytes = 1;
   // Frames that cost the server more than the client (RST_STREAM in either direction after a fault
   // of the client, SETTINGS, PRIORITY, empty DATA): so many at once on a connection, refilled per
   // second; beyond that GOAWAY(ENHANCE_YOUR_CALM).

@@ -219,6 +219,39 @@ TEST_F(SessionTest, AFinishedResponseForWhichNoWindowIsGrantedIsDroppedAfterTheS
   EXPECT_FALSE(session_->Finished()) << "other streams go on";
 }
 
+TEST_F(SessionTest, WhoGrantsAByteOfWindowNowAndThenLosesTheStream) {
+  BufferedOptions options;
+  options.worker_threads = 0;
+  context_.limits.send_timeout = seconds(20);
+  context_.limits.min_send_bytes = 10'000;
+  context_.handler = MakeBuffered(
+      [&](const Request&, const Responder& respond) {
+        respond({200, {}, std::string(300'000, 'x')});
+      },
+      options);
+  Http2();
+  Receive(Http2Head());
+  Receive(Http2Body("", true));
+  const auto grant = [&](std::uint16_t bytes) {
+    const char window[] = {0, 0, static_cast<char>(bytes >> 8), static_cast<char>(bytes)};
+    const std::string of_stream = Frame(8, 0, std::string_view(window, sizeof(window)));
+    std::string of_connection = of_stream;
+    of_connection[8] = 0;
+    Receive(Concat(of_connection, of_stream));
+  };
+  const std::string reset("\0\0\4\3\0\0\0\0\1\0\0\0\2", 13);
+  for (int i = 0; i < 4; ++i) {
+    TickAfter(seconds(10));
+    grant(5'000);
+    EXPECT_THAT(sent_, Not(EndsWith(reset))) << "half of the least in half of the time";
+  }
+  TickAfter(seconds(19));
+  grant(1);
+  TickAfter(seconds(2));
+  EXPECT_THAT(sent_, EndsWith(reset));
+  EXPECT_FALSE(session_->Finished()) << "other streams go on";
+}
+
 // Reads only when it is told to.
 class Hesitant final : public Handler {
  public:
