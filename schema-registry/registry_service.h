@@ -7,6 +7,7 @@
 
 #include "lib/auth/roles.h"
 #include "lib/base/clock.h"
+#include "lib/rpc/server.h"
 #include "schema-registry/registry.h"
 #include "schema-registry/registry_watch.h"
 #include "schema-registry/subject_access.h"
@@ -27,6 +28,10 @@ class RegistryService final : public v1::SchemaRegistryService::WithCallbackMeth
   RegistryService(Registry& registry, const SubjectAccess& access, const Clock& clock,
                   WatchOptions watch = {})
       : registry_(registry), access_(access), watch_(registry, access, clock, watch) {}
+
+  // For rpc::Server::OnDenied: what was refused below this service is in the audit log, too, in the
+  // same words and within the same limit; without its target, which nobody has read.
+  void TellDenied(const rpc::Denial& denial);
 
   // Ends the watches, so that the server can stop.
   void Drain() { watch_.Drain(); }

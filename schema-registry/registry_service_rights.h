@@ -6,8 +6,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "lib/base/status.h"
+#include "lib/base/text.h"
 #include "lib/rpc/caller.h"
 #include "lib/rpc/status.h"
 #include "schema-registry/registry_service.h"
@@ -21,36 +23,56 @@
 
 namespace tocsin::registry {
 
+// What a call may do. What it may not is told to the audit log by all but Shows.
 class RegistryService::Rights {
  public:
-  Rights(const RegistryService& service, const grpc::ServerContext& context)
-      : service_(service), caller_(context), origin_(context.peer()) {}
+  // `method` is its name alone; `target` as in AuditEntry. Both must outlive this.
+  Rights(const RegistryService& service, const grpc::ServerContext& context,
+         std::string_view method, std::string target = {})
+      : service_(service),
+        caller_(context),
+        origin_(context.peer()),
+        method_(method),
+        target_(std::move(target)) {}
 
   const auth::Principal& principal() const { return caller_.principal(); }
   // Of the gateway, where the call came through it.
   Actor actor() const { return {principal().name, origin_}; }
 
+  // In a list.
+  bool Shows(std::string_view subject) const {
+    return service_.access_.MayRead(principal(), subject).ok();
+  }
   absl::Status MayRead(std::string_view subject) const {
-    return service_.access_.MayRead(principal(), subject);
+    return Tell(service_.access_.MayRead(principal(), subject));
   }
   absl::Status MayWrite(std::string_view subject) const {
-    return service_.access_.MayWrite(principal(), subject);
+    return Tell(service_.access_.MayWrite(principal(), subject));
   }
   // A draft is compiled with what it imports: whoever brings it must be allowed to see that.
   absl::Status MayImport(std::string_view subject,
                          const google::protobuf::RepeatedPtrField<v1::Reference>& references) const;
   // `what` cannot be undone, or is about more than one subject.
   absl::Status IsAdmin(std::string_view what) const {
-    return auth::CheckAccess(principal(), auth::v1::ROLE_SCHEMA_ADMIN, what);
+    return Tell(auth::CheckAccess(principal(), auth::v1::ROLE_SCHEMA_ADMIN, what));
   }
   // To set what holds for a subject, a context or everything.
-  absl::Status MaySet(std::string_view subject, std::string_view method) const;
+  absl::Status MaySet(std::string_view subject) const;
 
  private:
+  absl::Status Tell(absl::Status status) const;
+
   const RegistryService& service_;
   const rpc::Caller caller_;
   const std::string origin_;
+  const std::string_view method_;
+  const std::string target_;
 };
+
+// The target of what is about a version; 0 is the latest.
+inline std::string TargetOf(std::string_view subject, std::int32_t version) {
+  return Concat(subject, "/", version == 0 ? "latest" : Concat(version));
+}
 
 // The name as it stands beside that of the subject: without a context it is of the same one.
 std::string NameBeside(std::string_view subject, std::string_view name);

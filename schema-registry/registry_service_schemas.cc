@@ -58,7 +58,7 @@ absl::StatusOr<std::pair<std::string, std::int32_t>> ReadToken(std::string_view 
 grpc::Status RegistryService::RegisterSchema(grpc::ServerContext* context,
                                              const v1::RegisterSchemaRequest* request,
                                              v1::RegisterSchemaResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "RegisterSchema", request->subject());
   if (request->force()) {
     TOCSIN_GRPC_RETURN_IF_ERROR(rights.IsAdmin("RegisterSchema with force"));
   }
@@ -77,8 +77,8 @@ grpc::Status RegistryService::GetSchema(grpc::ServerContext* context,
                                         v1::GetSchemaResponse* response) {
   const auto found = registry_.GetSchema(SchemaId(request->id()), request->subject());
   if (!found.ok()) return rpc::ToGrpc(found.status());
-  TOCSIN_GRPC_RETURN_IF_ERROR(
-      MayReadSchema(access_, Rights(*this, *context).principal(), registry_, *found->schema));
+  TOCSIN_GRPC_RETURN_IF_ERROR(MayReadSchema(
+      access_, Rights(*this, *context, "GetSchema").principal(), registry_, *found->schema));
   Fill(*found->schema, *response->mutable_schema());
   FillImports(found->imports, *response);
   return grpc::Status::OK;
@@ -93,8 +93,8 @@ grpc::Status RegistryService::GetSchemaByGuid(grpc::ServerContext* context,
   if (!schema.ok()) return rpc::ToGrpc(schema.status());
   auto ids = registry_.IdsOfGuid(*guid);
   if (!ids.ok()) return rpc::ToGrpc(ids.status());
-  const auto readable =
-      ReadableIds(access_, Rights(*this, *context).principal(), registry_, *guid, *std::move(ids));
+  const auto readable = ReadableIds(access_, Rights(*this, *context, "GetSchemaByGuid").principal(),
+                                    registry_, *guid, *std::move(ids));
   if (!readable.ok()) return rpc::ToGrpc(readable.status());
   Fill(**schema, *response->mutable_schema());
   // Which id it has depends on where.
@@ -112,7 +112,9 @@ grpc::Status RegistryService::GetVersion(grpc::ServerContext* context,
                                          v1::GetVersionResponse* response) {
   const auto number = VersionOf(request->version());
   if (!number.ok()) return rpc::ToGrpc(number.status());
-  TOCSIN_GRPC_RETURN_IF_ERROR(Rights(*this, *context).MayRead(request->subject()));
+  TOCSIN_GRPC_RETURN_IF_ERROR(
+      Rights(*this, *context, "GetVersion", TargetOf(request->subject(), request->version()))
+          .MayRead(request->subject()));
   const auto version = registry_.GetVersion(request->subject(), *number, request->deleted());
   if (!version.ok()) return rpc::ToGrpc(version.status());
   const auto imports = registry_.ImportsOf(*version->schema, ContextOf(version->subject));
@@ -125,7 +127,7 @@ grpc::Status RegistryService::GetVersion(grpc::ServerContext* context,
 grpc::Status RegistryService::LookupSchema(grpc::ServerContext* context,
                                            const v1::LookupSchemaRequest* request,
                                            v1::LookupSchemaResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "LookupSchema", request->subject());
   TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayRead(request->subject()));
   TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayImport(request->subject(), request->references()));
   const auto version =
@@ -139,7 +141,7 @@ grpc::Status RegistryService::LookupSchema(grpc::ServerContext* context,
 grpc::Status RegistryService::CheckCompatibility(grpc::ServerContext* context,
                                                  const v1::CheckCompatibilityRequest* request,
                                                  v1::CheckCompatibilityResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "CheckCompatibility", request->subject());
   TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayRead(request->subject()));
   TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayImport(request->subject(), request->references()));
   const auto verdict = registry_.Check(request->subject(), DraftOf(*request),
@@ -154,7 +156,7 @@ grpc::Status RegistryService::CheckCompatibility(grpc::ServerContext* context,
 
 grpc::Status RegistryService::Check(grpc::ServerContext* context, const v1::CheckRequest* request,
                                     v1::CheckResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "Check", request->subject());
   TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayRead(request->subject()));
   TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayImport(request->subject(), request->references()));
   const auto verdict =
@@ -181,7 +183,7 @@ grpc::Status RegistryService::Check(grpc::ServerContext* context, const v1::Chec
 grpc::Status RegistryService::ListSchemas(grpc::ServerContext* context,
                                           const v1::ListSchemasRequest* request,
                                           v1::ListSchemasResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "ListSchemas");
   if (request->page_size() < 0) {
     return rpc::ToGrpc(InvalidArgument("page_size must be 0 (1,000) or more"));
   }
@@ -209,7 +211,7 @@ grpc::Status RegistryService::ListSchemas(grpc::ServerContext* context,
   const SchemaVersion* last = nullptr;
   for (const SchemaVersion& version : *schemas) {
     if (std::tie(after.first, after.second) >= key(version)) continue;
-    if (!rights.MayRead(version.subject).ok()) continue;
+    if (!rights.Shows(version.subject)) continue;
     bytes += version.schema->text->size() + 1'000;
     if (last != nullptr &&
         (response->schemas_size() >= static_cast<int>(most) || bytes > kMostBytes)) {
@@ -225,14 +227,14 @@ grpc::Status RegistryService::ListSchemas(grpc::ServerContext* context,
 grpc::Status RegistryService::ListSchemaUses(grpc::ServerContext* context,
                                              const v1::ListSchemaUsesRequest* request,
                                              v1::ListSchemaUsesResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "ListSchemaUses");
   const std::string in = request->context().empty() || request->context() == kDefaultContext
                              ? std::string()
                              : Concat(":", request->context(), ":");
   const auto uses = registry_.UsesOf(SchemaId(request->id()), in, DeletedOf(request->deleted()));
   if (!uses.ok()) return rpc::ToGrpc(uses.status());
   for (const SchemaVersion& use : *uses) {
-    if (!rights.MayRead(use.subject).ok()) continue;
+    if (!rights.Shows(use.subject)) continue;
     v1::SubjectVersion& to = *response->add_uses();
     to.set_subject(use.subject);
     to.set_version(use.version);
@@ -245,7 +247,9 @@ grpc::Status RegistryService::ListReferencedBy(grpc::ServerContext* context,
                                                v1::ListReferencedByResponse* response) {
   const auto number = VersionOf(request->version());
   if (!number.ok()) return rpc::ToGrpc(number.status());
-  TOCSIN_GRPC_RETURN_IF_ERROR(Rights(*this, *context).MayRead(request->subject()));
+  TOCSIN_GRPC_RETURN_IF_ERROR(
+      Rights(*this, *context, "ListReferencedBy", TargetOf(request->subject(), request->version()))
+          .MayRead(request->subject()));
   const auto ids =
       registry_.ReferencedBy(request->subject(), *number, DeletedOf(request->deleted()));
   if (!ids.ok()) return rpc::ToGrpc(ids.status());

@@ -11,7 +11,7 @@ namespace tocsin::registry {
 grpc::Status RegistryService::ListSubjects(grpc::ServerContext* context,
                                            const v1::ListSubjectsRequest* request,
                                            v1::ListSubjectsResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "ListSubjects");
   if (request->page_size() < 0) {
     return rpc::ToGrpc(InvalidArgument("page_size must be 0 (all) or more"));
   }
@@ -23,7 +23,7 @@ grpc::Status RegistryService::ListSubjects(grpc::ServerContext* context,
   // The token is the last name of the page before: what came or went meanwhile moves nothing.
   for (const std::string& subject : *subjects) {
     if (!request->page_token().empty() && subject <= request->page_token()) continue;
-    if (!rights.MayRead(subject).ok()) continue;
+    if (!rights.Shows(subject)) continue;
     if (request->page_size() > 0 && response->subjects_size() == request->page_size()) {
       response->set_next_page_token(*response->subjects().rbegin());
       break;
@@ -36,7 +36,8 @@ grpc::Status RegistryService::ListSubjects(grpc::ServerContext* context,
 grpc::Status RegistryService::ListVersions(grpc::ServerContext* context,
                                            const v1::ListVersionsRequest* request,
                                            v1::ListVersionsResponse* response) {
-  TOCSIN_GRPC_RETURN_IF_ERROR(Rights(*this, *context).MayRead(request->subject()));
+  TOCSIN_GRPC_RETURN_IF_ERROR(
+      Rights(*this, *context, "ListVersions", request->subject()).MayRead(request->subject()));
   const auto versions = registry_.Versions(request->subject(), DeletedOf(request->deleted()));
   if (!versions.ok()) return rpc::ToGrpc(versions.status());
   for (const std::int32_t version : *versions) response->add_versions(version);
@@ -46,7 +47,7 @@ grpc::Status RegistryService::ListVersions(grpc::ServerContext* context,
 grpc::Status RegistryService::DeleteSubject(grpc::ServerContext* context,
                                             const v1::DeleteSubjectRequest* request,
                                             v1::DeleteSubjectResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "DeleteSubject", request->subject());
   if (request->permanent()) {
     TOCSIN_GRPC_RETURN_IF_ERROR(rights.IsAdmin("DeleteSubject with permanent"));
   }
@@ -64,7 +65,8 @@ grpc::Status RegistryService::DeleteSubject(grpc::ServerContext* context,
 grpc::Status RegistryService::DeleteVersion(grpc::ServerContext* context,
                                             const v1::DeleteVersionRequest* request,
                                             v1::DeleteVersionResponse* response) {
-  const Rights rights(*this, *context);
+  const Rights rights(*this, *context, "DeleteVersion",
+                      TargetOf(request->subject(), request->version()));
   const auto number = VersionOf(request->version());
   if (!number.ok()) return rpc::ToGrpc(number.status());
   if (request->permanent()) {
@@ -93,10 +95,10 @@ grpc::Status RegistryService::ListContexts(grpc::ServerContext*,
 grpc::Status RegistryService::DeleteContext(grpc::ServerContext* context,
                                             const v1::DeleteContextRequest* request,
                                             v1::DeleteContextResponse*) {
-  const Rights rights(*this, *context);
   const std::string& name = request->context();
-  TOCSIN_GRPC_RETURN_IF_ERROR(
-      rights.MayWrite(name.starts_with(":") ? name : Concat(":", name, ":")));
+  const std::string subject = name.starts_with(":") ? name : Concat(":", name, ":");
+  const Rights rights(*this, *context, "DeleteContext", subject);
+  TOCSIN_GRPC_RETURN_IF_ERROR(rights.MayWrite(subject));
   return rpc::ToGrpc(registry_.DeleteContext(rights.actor(), name));
 }
 

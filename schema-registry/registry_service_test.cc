@@ -14,6 +14,8 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
 using Stub = v1::SchemaRegistryService::StubInterface;
 
 constexpr char kInner[] = "syntax='proto3'; message Inner { string name = 1; }";
@@ -368,6 +370,82 @@ TEST_F(RegistryServiceTest, RulesForSubjectsHoldForEveryWayToThem) {
   v1::SetConfigResponse set;
   EXPECT_EQ(As("bert", "schema.write", &Stub::SetConfig, alias, set).error_code(), denied);
   EXPECT_TRUE(As("anna", "schema.write", &Stub::SetConfig, alias, set).ok());
+}
+
+TEST_F(RegistryServiceTest, WhatIsRefusedIsInTheAuditLog) {
+  SubjectAccess::Rules rules;
+  auto& rule = *rules.Add();
+  rule.set_subject_prefix("pay-");
+  rule.add_writers("anna");
+  rule.add_readers("carl");
+  Begin(rules);
+  ASSERT_TRUE(Register("pay-value", kInner).ok());
+  const std::size_t before = audit_.entries().size();
+  const auto last = [&] {
+    const AuditEntry entry = audit_.entries().back();
+    EXPECT_EQ(entry.outcome.code(), absl::StatusCode::kPermissionDenied);
+    EXPECT_THAT(entry.actor.origin, Not(IsEmpty()));
+    return Concat(entry.actor.name, " ", entry.action, " ", entry.target, ": ",
+                  Message(entry.outcome));
+  };
+  const std::string of_service = "tocsin.schema.v1.SchemaRegistryService/";
+
+  // By the rules for subjects.
+  EXPECT_FALSE(Register("pay-value", kBroken, nullptr, "bert").ok());
+  EXPECT_THAT(last(), StartsWith(Concat("bert ", of_service, "RegisterSchema pay-value: 'bert'")));
+  v1::GetVersionRequest version;
+  version.set_subject("pay-value");
+  version.set_version(1);
+  v1::GetVersionResponse at;
+  EXPECT_FALSE(As("dora", "schema.read", &Stub::GetVersion, version, at).ok());
+  EXPECT_THAT(last(), StartsWith(Concat("dora ", of_service, "GetVersion pay-value/1: 'dora'")));
+  // By what a method does.
+  v1::SetConfigRequest set;
+  set.set_subject(":.eu:");
+  set.mutable_config()->set_compatibility(v1::COMPATIBILITY_FULL);
+  v1::SetConfigResponse done;
+  EXPECT_FALSE(As("bert", "schema.write", &Stub::SetConfig, set, done).ok());
+  EXPECT_THAT(last(), StartsWith(Concat("bert ", of_service, "SetConfig :.eu:: ")));
+  // By the role of a method, below the service.
+  v1::SetModeRequest mode;
+  mode.set_subject("open");
+  v1::SetModeResponse was;
+  EXPECT_FALSE(As("bert", "schema.write", &Stub::SetMode, mode, was).ok());
+  EXPECT_THAT(last(), StartsWith(Concat("bert ", of_service, "SetMode : ", of_service, "SetMode")));
+  EXPECT_EQ(audit_.entries().size(), before + 4);
+
+  // What a list leaves out was not refused, nor what is not there for the caller, nor is a name
+  // that is none; and who is nobody has no name to be written down.
+  v1::ListSubjectsResponse subjects;
+  EXPECT_TRUE(
+      As("bert", "schema.read", &Stub::ListSubjects, v1::ListSubjectsRequest(), subjects).ok());
+  v1::GetSchemaRequest by_id;
+  by_id.set_id(1);
+  v1::GetSchemaResponse found;
+  EXPECT_FALSE(As("bert", "schema.read", &Stub::GetSchema, by_id, found).ok());
+  version.set_subject(":.eu");
+  EXPECT_FALSE(As("bert", "schema.read", &Stub::GetVersion, version, at).ok());
+  rpc::ClientContext nobody(std::chrono::seconds(10));
+  EXPECT_FALSE(stub_->GetVersion(&nobody, version, &at).ok());
+  EXPECT_EQ(audit_.entries().size(), before + 4);
+}
+
+TEST_F(RegistryServiceTest, AFloodOfRefusalsDoesNotFillTheAuditLog) {
+  Begin();
+  const std::size_t before = audit_.entries().size();
+  v1::DeleteSubjectRequest request;
+  request.set_subject("s");
+  v1::DeleteSubjectResponse response;
+  for (int i = 0; i < 400; ++i) {
+    // Half of them below the service, half in it: one limit.
+    request.set_permanent(i % 2 == 0);
+    ASSERT_FALSE(As("bert", i % 2 == 0 ? "schema.write" : "schema.read", &Stub::DeleteSubject,
+                    request, response)
+                     .ok());
+  }
+  const std::size_t written = audit_.entries().size() - before;
+  EXPECT_GE(written, 100U);
+  EXPECT_LT(written, 390U) << "ten a second after the first hundred";
 }
 
 TEST_F(RegistryServiceTest, Refusals) {

@@ -3,7 +3,10 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "lib/base/status.h"
+#include "lib/base/text.h"
+#include "lib/schema/wire_validator.h"
 #include "lib/telemetry/metrics.h"
 #include "schema-registry/registry.h"
 #include "schema-registry/registry_errors.h"
@@ -81,12 +84,25 @@ std::string PlaceOf(std::string_view subject, std::int32_t version) {
   return Concat(subject, "/", version);
 }
 
+// What was refused need not name anything that there is, and an entry that is not UTF-8, or longer
+// than Kafka takes, could be read by nobody.
+std::string Readable(std::string text) {
+  constexpr std::size_t kMost = 1'000;
+  if (schema::IsValidUtf8(text)) return Shorten(text, kMost);
+  return Shorten(absl::CHexEscape(ToAbsl(Shorten(text, kMost))), kMost);
+}
+
+absl::Status Readable(const absl::Status& status) {
+  if (status.ok() || schema::IsValidUtf8(Message(status))) return status;
+  return {status.code(), ToAbsl(Readable(std::string(Message(status))))};
+}
+
 }  // namespace
 
 void Registry::Tell(const Actor& actor, std::string_view action, std::string target,
                     const absl::Status& outcome, std::string detail) {
   audit_.Record({clock_.Now(), actor, Concat("tocsin.schema.v1.SchemaRegistryService/", action),
-                 std::move(target), outcome, std::move(detail)});
+                 Readable(std::move(target)), Readable(outcome), std::move(detail)});
 }
 
 void Registry::TellDenied(const Actor& actor, std::string_view action, std::string target,

@@ -84,8 +84,9 @@ http::ServerOptions RestServerOptions(const tocsin::schema::v1::RestConfig& conf
   options.limits.max_connections = 1'000;
   options.limits.max_connections_per_address = std::max(config.max_connections_per_address(), 0);
   options.limits.body_timeout = std::chrono::seconds(30);
-  // Who does not read keeps memory from others.
+  // Who does not read, or hardly, keeps memory from others.
   options.limits.send_timeout = std::chrono::seconds(20);
+  options.limits.min_send_bytes = std::size_t{256} << 10;
   return options;
 }
 
@@ -107,6 +108,7 @@ class SchemaRegistry final : public process::Component {
   absl::Status Start() {
     runtime_.server().AddService<tocsin::schema::v1::SchemaRegistryService>(
         service_, {std::string(RegistryService::kCallbackMethod)});
+    runtime_.server().OnDenied([this](const rpc::Denial& denial) { service_.TellDenied(denial); });
     runtime_.readiness().Declare("kafka", "the topic of the schemas has not been read yet");
     TOCSIN_RETURN_IF_ERROR(Annotate(server_->Start(), "rest"));
     telemetry::LogInfo("REST interface listens", {{"port", server_->port()}});

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <set>
 #include <thread>
@@ -24,6 +25,7 @@
 #include "lib/auth/keys.h"
 #include "lib/base/mutex.h"
 #include "lib/base/status.h"
+#include "lib/base/text.h"
 #include "lib/rpc/access.h"
 #include "lib/rpc/calls.h"
 #include "lib/rpc/health_service.h"
@@ -73,6 +75,7 @@ struct Access {
   AccessTable table;
   std::unique_ptr<Authenticator> authenticator;
   std::chrono::milliseconds default_deadline{0};
+  std::function<void(const Denial&)> on_denied;
   // Handlers of these run on threads of gRPC that change between callbacks: services, and single
   // methods ("service/method").
   std::set<std::string, std::less<>> callbacks;
@@ -93,8 +96,8 @@ class AccessCheck final : public grpc::AuthMetadataProcessor {
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* peer,
                        OutputMetadata* /*consumed*/, OutputMetadata* /*response*/) override {
     const std::string_view path = FindOne(metadata, ":path");
-    const auto principal =
-        access_->authenticator->Authorize(access_->table, path, ReadCredentials(metadata, peer));
+    const Credentials credentials = ReadCredentials(metadata, peer);
+    const auto principal = access_->authenticator->Authorize(access_->table, path, credentials);
     if (principal.ok()) return grpc::Status::OK;
     const AccessTable::Entry* entry = access_->table.Find(path);
     const std::string code = absl::StatusCodeToString(principal.status().code());
@@ -103,10 +106,21 @@ class AccessCheck final : public grpc::AuthMetadataProcessor {
         {{"rpc_method", entry == nullptr ? "_OTHER" : entry->method}, {"rpc_status_code", code}})
         .Increment();
     telemetry::LogInfo("call refused", {{"reason", principal.status()}});
+    if (absl::IsPermissionDenied(principal.status()) && access_->on_denied) {
+      Tell(credentials, entry->method, principal.status());
+    }
     return ToGrpc(principal.status());
   }
 
  private:
+  void Tell(const Credentials& credentials, std::string_view method, const absl::Status& refusal) {
+    // From its cache: it was asked a moment ago.
+    const auto caller = access_->authenticator->Authenticate(credentials);
+    if (!caller.ok()) return;
+    access_->on_denied(
+        {caller->name, Join(credentials.certificate_names, ", "), std::string(method), refusal});
+  }
+
   std::shared_ptr<const Access> access_;
 };
 
@@ -292,6 +306,7 @@ struct Server::State {
     std::vector<std::string> callback_methods;
   };
   std::vector<Registered> services;
+  std::function<void(const Denial&)> on_denied;
   HealthBoard health;
   HealthService health_service;
   std::optional<Reflection> reflection;
@@ -311,6 +326,10 @@ Server::~Server() { Stop(std::chrono::steady_clock::now() + std::chrono::seconds
 void Server::AddService(std::string_view full_name, grpc::Service& service,
                         std::vector<std::string> callback_methods) {
   state_->services.push_back({std::string(full_name), &service, std::move(callback_methods)});
+}
+
+void Server::OnDenied(std::function<void(const Denial&)> listener) {
+  state_->on_denied = std::move(listener);
 }
 
 absl::Status Server::Start() {
@@ -337,6 +356,7 @@ absl::Status Server::Start() {
   TOCSIN_ASSIGN_OR_RETURN(access->table, AccessTable::Create(pool, names));
   TOCSIN_ASSIGN_OR_RETURN(access->authenticator, Authenticator::Create(state.options.auth));
   access->default_deadline = state.options.default_deadline;
+  access->on_denied = state.on_denied;
   state.reflection.emplace(pool, names);
   state.reflection_service.emplace(*state.reflection);
   state.reflection_alpha_service.emplace(*state.reflection);

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,7 +46,17 @@ struct ServerOptions {
   std::chrono::seconds certificate_refresh{5};
 };
 
-// Threads: AddService and Start from one; the rest from any.
+// A call that was refused because the caller has not the role that its method asks for.
+struct Denial {
+  std::string caller;
+  // The names in the certificate of the peer that sent it; its address is not known so early.
+  std::string peer;
+  // "tocsin.ingest.v1.IngestService/Publish"
+  std::string method;
+  absl::Status refusal;
+};
+
+// Threads: AddService, OnDenied and Start from one; the rest from any.
 class Server {
  public:
   explicit Server(ServerOptions options);
@@ -63,6 +74,10 @@ class Server {
                   std::vector<std::string> callback_methods = {}) {
     AddService(Contract::service_full_name(), service, std::move(callback_methods));
   }
+
+  // Before Start; replaces the listener before. Called on threads of gRPC: must not block. Calls
+  // without a good token or certificate are nobody's and not told.
+  void OnDenied(std::function<void(const Denial&)> listener);
 
   // Listens; health says NOT_SERVING until told otherwise. INVALID_ARGUMENT: options, naming the
   // key; FAILED_PRECONDITION: the address cannot be listened on; INTERNAL: a service has a method

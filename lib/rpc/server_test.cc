@@ -18,6 +18,7 @@
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
 #include "lib/auth/keys.h"
+#include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/base/testing/status_matchers.h"
 #include "lib/rpc/channel.h"
@@ -221,6 +222,32 @@ TEST_F(ServerTest, AccessMatrix) {
     EXPECT_THAT(Echo(c.identity, c.token), StatusIs(c.echo));
     EXPECT_THAT(Write(c.identity, c.token), StatusIs(c.write, HasSubstr(c.write_message)));
   }
+}
+
+TEST_F(ServerTest, WhoeverIsRefusedForLackOfARoleIsToldOf) {
+  Mutex mutex;
+  std::vector<Denial> denials;
+  server_.emplace(mesh_.Options("ingest"));
+  server_->AddService<EchoService>(service_);
+  server_->OnDenied([&](const Denial& denial) {
+    MutexLock lock(mutex);
+    denials.push_back(denial);
+  });
+  ASSERT_THAT(server_->Start(), IsOk());
+  EXPECT_THAT(Write("gateway", mesh_.Token("maria", {"viewer"})),
+              StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_THAT(Write("report"), StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_THAT(Write("nobody"), StatusIs(StatusCode::kUnauthenticated));
+  EXPECT_THAT(Write("nobody", "forged"), StatusIs(StatusCode::kUnauthenticated));
+  EXPECT_THAT(Write("gateway"), IsOk());
+  MutexLock lock(mutex);
+  ASSERT_THAT(denials, SizeIs(2));
+  EXPECT_EQ(denials[0].caller, "maria");
+  EXPECT_THAT(denials[0].peer, HasSubstr("gateway"));
+  EXPECT_EQ(denials[0].method, "tocsin.rpc.testing.v1.EchoService/Write");
+  EXPECT_THAT(denials[0].refusal,
+              StatusIs(StatusCode::kPermissionDenied, HasSubstr("maria has viewer")));
+  EXPECT_EQ(denials[1].caller, "report");
 }
 
 TEST_F(ServerTest, TheHandlerKnowsItsCaller) {

@@ -121,6 +121,18 @@ TEST_F(RestAccessTest, WhatIsRefusedIsInTheAuditLog) {
               ::testing::StartsWith("vic tocsin.schema.v1.SchemaRegistryService/ListSubjects : "));
 }
 
+TEST_F(RestAccessTest, WhatIsRefusedIsReadableInTheAuditLogWhateverItNames) {
+  const std::string from = "/subjects/a%FF";
+  EXPECT_EQ(As("reads", "DELETE", from).status, 403);
+  EXPECT_EQ(audit_.entries().back().target, "a\\xff");
+  EXPECT_EQ(As("reads", "DELETE", "/subjects/\xfe").status, 403);
+  EXPECT_EQ(audit_.entries().back().target, "\\xfe");
+  EXPECT_THAT(std::string(Message(audit_.entries().back().outcome)),
+              ::testing::HasSubstr("DELETE /subjects/\\xfe"));
+  EXPECT_EQ(As("reads", "DELETE", Concat("/subjects/", std::string(9'000, 'x'))).status, 403);
+  EXPECT_LT(audit_.entries().back().target.size(), 1'100U);
+}
+
 TEST_F(RestAccessTest, AFloodOfRefusalsDoesNotFillTheAuditLog) {
   const std::size_t before = audit_.entries().size();
   for (int i = 0; i < 1'000; ++i) {

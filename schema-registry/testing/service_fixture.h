@@ -31,6 +31,7 @@ class ServiceFixture : public ::testing::Test {
     service_ = std::make_unique<RegistryService>(registry_, access_, Clock::Real(), watch);
     server_ = std::make_unique<rpc::Server>(mesh_.Options("registry"));
     server_->AddService<Service>(*service_, {std::string(RegistryService::kCallbackMethod)});
+    server_->OnDenied([this](const rpc::Denial& denial) { service_->TellDenied(denial); });
     const absl::Status started = server_->Start();
     ASSERT_TRUE(started.ok()) << started;
     stub_ = Service::NewStub(mesh_.Channel("client", *server_, {Service::service_full_name()}));
