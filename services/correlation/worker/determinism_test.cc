@@ -25,7 +25,8 @@ namespace {
 
 using std::chrono::minutes;
 
-constexpr std::int32_t kManyPartitions = 4;
+// Each has calls: one without would hold back the others' watermark until silence.
+constexpr std::int32_t kManyPartitions = 5;
 constexpr std::size_t kCalls = 400;
 constexpr const char* kOutputTopics[] = {"detections", "incidents.correlated", "aggregates",
                                          "calls.processed", "calls.raw.late"};
@@ -174,24 +175,35 @@ class DeterministicRun : public WorkerWorld {
   }
 
   Told Tell(const std::vector<Call>& calls) {
-    for (std::size_t i = 0; i < calls.size(); ++i) {
-      kafka_.Append(Outgoing(calls[i]));
-      // Sent twice, now and then.
-      if (i % 7 == 0) kafka_.Append(Outgoing(calls[i]));
-    }
-    // They come one after the other, so that partitions move while there is much to do; one goes
-    // away in the middle and comes back without its disk.
-    for (int i = 0; i < count_; ++i) {
+    // In pieces, so that some partitions are read far while others wait. Workers come one after the
+    // other, so that partitions move while there is much to do; one goes away in the middle and
+    // comes back without its disk.
+    Join(0, "disk");
+    const std::size_t piece = calls.size() / (2 * static_cast<std::size_t>(count_) + 2);
+    std::size_t published = 0;
+    const auto go_on = [&](std::size_t until) {
+      while (published < std::min(until, calls.size())) {
+        for (std::size_t left = 1 + random_() % 6; left > 0 && published < calls.size(); --left) {
+          kafka_.Append(Outgoing(calls[published]));
+          // Sent twice, now and then.
+          if (published % 7 == 0) kafka_.Append(Outgoing(calls[published]));
+          ++published;
+        }
+        StepAtRandom(static_cast<int>(random_() % 4));
+      }
+    };
+    for (int i = 1; i < count_; ++i) {
+      go_on(published + piece);
       Join(i, "disk");
-      StepAtRandom(10 + static_cast<int>(random_() % 60));
     }
     if (count_ > 1) {
+      go_on(published + piece);
       workers_.back().reset();
       workers_.pop_back();
-      StepAtRandom(static_cast<int>(random_() % 20));
+      go_on(published + piece);
       Join(count_ - 1, "another disk");
-      StepAtRandom(20);
     }
+    go_on(calls.size());
     std::vector<Worker*> workers;
     for (const auto& worker : workers_) workers.push_back(worker.get());
     RunUntilIdle(workers);
@@ -204,6 +216,9 @@ class DeterministicRun : public WorkerWorld {
       EXPECT_EQ(worker->status().problem, "");
     }
     EXPECT_EQ(running, kManyPartitions);
+    for (std::int32_t p = 0; p < kManyPartitions; ++p) {
+      EXPECT_GT(kafka_.EndOffset({"calls.raw", p}), 0) << p;
+    }
 
     Told told;
     for (const char* topic : kOutputTopics) {
