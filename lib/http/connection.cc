@@ -186,7 +186,7 @@ void Connection::Tick(SteadyTime now) {
     if (now - opened_ > context_.limits.header_timeout) Close();
     return;
   }
-  if (!out_.empty() && now - progress_ > context_.limits.send_timeout) return Close();
+  if (!out_.empty() && now - progress_ > context_.limits.send_timeout) return Abort();
   session_->Tick(now);
   // Handlers that have begun to wait for a body did not come by here.
   UpdatePlace();
@@ -204,9 +204,19 @@ void Connection::StartDraining() {
 
 void Connection::Close() {
   if (!open_) return;
+  transport_->Close();
+  End();
+}
+
+void Connection::Abort() {
+  if (!open_) return;
+  transport_->Abort();
+  End();
+}
+
+void Connection::End() {
   open_ = false;
   const auto self = shared_from_this();
-  transport_->Close();
   if (session_ != nullptr) session_->Lost();
   out_ = {};
   place_ = nullptr;

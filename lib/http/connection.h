@@ -25,6 +25,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Tick(SteadyTime now);
   void StartDraining();
   void Close();
+  // Close, and what the client has not taken is not sent any more.
+  void Abort();
   // Closes where the place is wanted and the client has still sent nothing.
   void LeaveWhereAsked();
 
@@ -36,6 +38,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Wake();
   void Flush();
   void Linger();
+  void End();
   std::optional<SteadyTime> WaitsSince() const;
   void UpdatePlace();
 

@@ -59,6 +59,7 @@ class FakeTransport final : public Transport {
   void WhenWritable(std::function<void()> ready) override { wire_.writable = std::move(ready); }
   void ShutdownSend() override {}
   void Close() override { wire_.closed = true; }
+  void Abort() override { wire_.closed = true; }
 
  private:
   Wire& wire_;

@@ -55,6 +55,16 @@ int StatusOfTooLargeHead(std::string_view input, std::size_t limit) {
   return target.substr(0, end).find(" HTTP/1.") == std::string_view::npos ? 0 : 431;
 }
 
+// Of the absolute form, "http://host/path", which proxies send and every server must take: what is
+// asked of this server. Who the host is means as little to it as the field Host.
+std::string PathOf(std::string_view target) {
+  if (!target.starts_with("http://") && !target.starts_with("https://")) return std::string(target);
+  const std::string_view rest = target.substr(target.find("//") + 2);
+  const std::size_t path = rest.find_first_of("/?");
+  if (path == std::string_view::npos) return "/";
+  return Concat(rest[path] == '?' ? "/" : "", rest.substr(path));
+}
+
 // Gathers the head, and hands body bytes on as they are parsed.
 class RequestParser final : public beast::http::basic_parser<true> {
  public:
@@ -87,7 +97,7 @@ class RequestParser final : public beast::http::basic_parser<true> {
                        error_code&) override {
     has_request_line = true;
     head.method = Std(method);
-    head.target = Std(target);
+    head.target = PathOf(Std(target));
     head.version = version >= 11 ? Version::kHttp11 : Version::kHttp10;
   }
   void on_response_impl(int, view, int, error_code&) override {}

@@ -76,6 +76,12 @@ class TcpTransport final : public Transport {
     socket_.close(ignored);
   }
 
+  void Abort() override {
+    boost::system::error_code ignored;
+    socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    socket_.close(ignored);
+  }
+
  private:
   tcp::socket socket_;
 };

@@ -35,9 +35,9 @@ class Notes {
     ++notes_[note];
     changed_.NotifyAll();
   }
-  bool Await(const std::string& note, int count = 1) {
+  bool Await(const std::string& note, int count = 1, int tenths = 100) {
     MutexLock lock(mutex_);
-    for (int i = 0; i < 100 && notes_[note] < count; ++i) {
+    for (int i = 0; i < tenths && notes_[note] < count; ++i) {
       changed_.WaitFor(mutex_, std::chrono::milliseconds(100));
     }
     return notes_[note] >= count;
@@ -599,6 +599,24 @@ TEST_F(ServerTest, ABodyHasItsTimeFromTheHeadOn) {
   clock_.Advance(std::chrono::seconds(31));
   EXPECT_TRUE(slow.ReceiveAll());
   EXPECT_TRUE(http2.UntilClosed(id));
+}
+
+// The kernel would go on to send what it has, megabytes, for as long as the client cares to take of
+// it.
+TEST_F(ServerTest, WhoTakesNothingIsCutOffWithWhatTheKernelHolds) {
+  Start();
+  RawSocket socket(server_->port());
+  socket.Send("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
+  ASSERT_TRUE(socket.ReceiveUntil("200 OK"));
+  // What the kernel takes at first is progress.
+  bool cut_off = false;
+  for (int i = 0; i < 100 && !cut_off; ++i) {
+    clock_.Advance(std::chrono::seconds(61));
+    cut_off = handler_->notes.Await("endless cancelled", 1, 1);
+  }
+  ASSERT_TRUE(cut_off);
+  EXPECT_TRUE(socket.ReceiveAll());
+  EXPECT_TRUE(socket.reset);
 }
 
 TEST_F(ServerTest, IdleConnectionsAreClosed) {

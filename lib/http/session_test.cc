@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "lib/base/testing/fake_clock.h"
 #include "lib/base/text.h"
@@ -272,6 +273,24 @@ TEST_F(SessionTest, AHandlerThatReadsLateDoesNotCostTheClientItsTime) {
   ASSERT_TRUE(part.ok()) << part.status();
   EXPECT_EQ(part->data.view(), "abc");
   handler->held = nullptr;
+}
+
+TEST_F(SessionTest, TheAbsoluteFormOfATargetIsTaken) {
+  std::vector<std::string> asked;
+  BufferedOptions options;
+  options.worker_threads = 0;
+  context_.handler = MakeBuffered(
+      [&](const Request& request, const Responder& respond) {
+        asked.push_back(Concat(request.path, " ", request.Parameter("deleted").value_or("")));
+        respond({200, {}, ""});
+      },
+      options);
+  Http1();
+  for (const char* const target : {"http://a/subjects?deleted=true", "https://a:8081/", "http://a",
+                                   "/http://a/b", "http://a?deleted=b"}) {
+    Receive(Concat("GET ", target, " HTTP/1.1\r\nHost: a\r\n\r\n"));
+  }
+  EXPECT_THAT(asked, ::testing::ElementsAre("/subjects true", "/ ", "/ ", "/http://a/b ", "/ b"));
 }
 
 TEST_F(SessionTest, HeadsThatAreTooLargeAreAnswered) {

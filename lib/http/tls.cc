@@ -213,6 +213,11 @@ class TlsTransport final : public Transport {
     plain_->Close();
   }
 
+  void Abort() override {
+    *closed_ = true;
+    plain_->Abort();
+  }
+
  private:
   static void GatherFront(const iovec* buffers, std::size_t offset, std::size_t length, char* out) {
     while (length > 0) {

@@ -22,12 +22,15 @@ class Transport {
   // Neither blocks.
   virtual Transfer Read(char* buffer, std::size_t size) = 0;
   virtual Transfer Write(const iovec* buffers, int count) = 0;
-  // Calls back once; not after Close.
+  // Calls back once; not after Close or Abort.
   virtual void WhenReadable(std::function<void()> ready) = 0;
   virtual void WhenWritable(std::function<void()> ready) = 0;
   // Tells the peer that nothing more comes.
   virtual void ShutdownSend() = 0;
   virtual void Close() = 0;
+  // Close that throws away what was written and is not sent, instead of leaving it with the kernel
+  // for as long as the peer likes.
+  virtual void Abort() = 0;
 };
 
 }  // namespace tocsin::http

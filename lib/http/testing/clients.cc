@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <vector>
@@ -71,6 +72,7 @@ bool RawSocket::Receive() {
   const ssize_t got = ::recv(fd_, buffer, sizeof(buffer), 0);
   if (got <= 0) {
     closed = true;
+    reset = got < 0 && errno == ECONNRESET;
     return false;
   }
   received.append(buffer, static_cast<std::size_t>(got));

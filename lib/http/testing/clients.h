@@ -36,6 +36,8 @@ class RawSocket {
 
   std::string received;
   bool closed = false;
+  // The end was a reset.
+  bool reset = false;
 
  private:
   int fd_;
