@@ -96,7 +96,10 @@ struct Loop::Io {
 };
 
 Loop::Loop() : io_(std::make_unique<Io>()), read_buffer_(std::size_t{64} * 1024) {}
-Loop::~Loop() = default;
+Loop::~Loop() {
+  // Else the next loop at this address would take this thread for its own (RunPosted).
+  if (OnLoop()) current_loop = nullptr;
+}
 
 std::shared_ptr<Loop> Loop::Create() { return std::shared_ptr<Loop>(new Loop); }
 
