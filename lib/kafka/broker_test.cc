@@ -172,5 +172,23 @@ TEST(BrokerTest, AssignmentsMayFollowOneAnotherAtOnce) {
   }
 }
 
+// A group's end drops what is asked of it meanwhile.
+TEST(BrokerTest, AGroupIsLeftAtOnce) {
+  const std::string topic = FourPartitions("left");
+  for (int i = 0; i < 25; ++i) {
+    auto consumer =
+        MakeConsumer({.connection = BrokerConnection(), .group = UniqueName("left")}).value();
+    ASSERT_THAT(consumer->Subscribe({topic}, nullptr), IsOk());
+    const SteadyTime deadline = Clock::Real().SteadyNow() + kPatience;
+    while (consumer->Assignment().empty() && Clock::Real().SteadyNow() < deadline) {
+      (void)consumer->Poll(milliseconds(100));
+    }
+    ASSERT_EQ(consumer->Assignment().size(), 4U);
+    const SteadyTime begun = Clock::Real().SteadyNow();
+    consumer->Close();
+    EXPECT_LT(Clock::Real().SteadyNow() - begun, seconds(5));
+  }
+}
+
 }  // namespace
 }  // namespace tocsin::kafka::testing

@@ -337,6 +337,8 @@ class RdConsumer final : public Consumer {
   // start: then neither records nor an end ever come.
   rd_kafka_resp_err_t Reassign(const rd_kafka_topic_partition_list_t* list) {
     const rd_kafka_resp_err_t error = rd_kafka_assign(handle_, list);
+    // The end of the group drops questions that it finds in the queue, and nobody answers them.
+    if (closed_) return error;
     // Each question waits behind what the one before found in that thread's queue: the orders to
     // stop, that they are done, the orders to start.
     for (int i = 0; i < 3; ++i) {
@@ -350,7 +352,7 @@ class RdConsumer final : public Consumer {
   // In librdkafka a pause outlives the assignment: who is assigned the partition again would never
   // hear of it.
   void EndPauses() {
-    if (paused_.empty()) return;
+    if (paused_.empty() || closed_) return;
     const PartitionListPtr list =
         internal::ToList(std::vector<TopicPartition>(paused_.begin(), paused_.end()));
     (void)rd_kafka_resume_partitions(handle_, list.get());
