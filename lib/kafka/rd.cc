@@ -239,6 +239,7 @@ void SetFetching(ConfBuilder& conf, const ConsumerOptions& options) {
       // A seek or a resumed partition waits for the fetch under way: keep that short.
       .Set("fetch.wait.max.ms", milliseconds(100))
       .Set("fetch.error.backoff.ms", milliseconds(100))
+      .Set("queued.min.messages", static_cast<std::int64_t>(kMaxRecordsAhead))
       .Set("queued.max.messages.kbytes",
            static_cast<std::int64_t>(std::max<std::size_t>(1, options.max_buffered_bytes / 1024)));
 }

@@ -98,6 +98,9 @@ rd_kafka_resp_err_t Enqueue(rd_kafka_t* client, const OutgoingRecord& record, vo
 // As the property isolation.level has it.
 std::string_view IsolationName(Isolation isolation);
 
+// The client fetches no further while so many records wait.
+inline constexpr std::size_t kMaxRecordsAhead = 100'000;
+
 // The properties of a consumer: what is fetched, how far ahead, how it is checked. The group's are
 // set besides. For MakeConsumer and for measurements that stand beside it.
 void SetFetching(ConfBuilder& conf, const ConsumerOptions& options);

@@ -9,6 +9,7 @@
 
 #include "lib/base/status.h"
 #include "lib/kafka/consumer.h"
+#include "lib/kafka/fetch_reminder.h"
 #include "lib/kafka/rd.h"
 #include "lib/kafka/rd_offset_query.h"
 #include "lib/kafka/rd_view_batch.h"
@@ -33,6 +34,8 @@ constexpr milliseconds kCommittedTimeout{1'000};
 constexpr milliseconds kSeekTimeout{5'000};
 constexpr milliseconds kGoodByeProbe{1'000};
 constexpr milliseconds kNoTime{0};
+// Only that it is asked matters, not the answer.
+constexpr milliseconds kReminderTimeout{100};
 
 class RdConsumer final : public Consumer {
  public:
@@ -121,6 +124,7 @@ class RdConsumer final : public Consumer {
       TakeAtHand(*batch);
     }
     polled_ = nullptr;
+    RemindToFetch(*batch);
     std::move(errors_.begin(), errors_.end(), std::back_inserter(batch->errors));
     errors_.clear();
     return ViewBatch(std::move(batch));
@@ -410,6 +414,24 @@ class RdConsumer final : public Consumer {
       if (taken < static_cast<ssize_t>(room)) return;
     }
   }
+
+  void RemindToFetch(const RdBatchMemory& batch) {
+    std::size_t bytes = 0;
+    for (const RecordView& record : batch.records) {
+      // What the client counts.
+      bytes += record.key.value_or("").size() + record.value.value_or("").size();
+    }
+    if (positions_.empty() ||
+        !fetch_reminder_.Polled(batch.records.size(), bytes, rd_kafka_queue_length(queue_.get()),
+                                Clock::Real().SteadyNow())) {
+      return;
+    }
+    // A question to the leader of each partition.
+    const PartitionListPtr list = internal::ToList(Assignment());
+    for (int i = 0; i < list->cnt; ++i) list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    (void)rd_kafka_offsets_for_times(handle_, list.get(), internal::Milliseconds(kReminderTimeout));
+  }
+
   static std::size_t ToIndex(ssize_t i) { return static_cast<std::size_t>(i); }
 
   // A callback ends the poll that it came from, so that what it has changed is looked at. Not in a
@@ -560,6 +582,7 @@ class RdConsumer final : public Consumer {
   bool rebalanced_ = false;
   std::vector<Slot> slots_;
   RdBatchMemory* polled_ = nullptr;
+  internal::FetchReminder fetch_reminder_{internal::kMaxRecordsAhead, options_.max_buffered_bytes};
 };
 
 }  // namespace
