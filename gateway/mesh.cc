@@ -64,49 +64,50 @@ http::Headers FromMetadata(const std::multimap<grpc::string_ref, grpc::string_re
   return headers;
 }
 
+class MeshCall;
+
 // The calls under way. gRPC 1.51 frees twice when the last reference to a channel is let go on one
 // of its own callback threads, so the handler outwaits them before it lets go of its own.
 class CallsUnderWay {
  public:
-  void Begin(grpc::ClientContext* context) {
+  void Begin(MeshCall* call) {
     MutexLock lock(mutex_);
     ++count_;
-    contexts_.insert(context);
+    calls_.insert(call);
   }
-  // The context is about to go; the call, with what it holds of the channel, is still there.
-  void Forget(grpc::ClientContext* context) {
+  // The call is about to go; what it holds of the channel is still there.
+  void Forget(MeshCall* call) {
     MutexLock lock(mutex_);
-    contexts_.erase(context);
+    calls_.erase(call);
   }
   void End() {
     MutexLock lock(mutex_);
     --count_;
     ended_.NotifyAll();
   }
-  // Blocks until all have ended: the time that gRPC's threads need for it.
-  void CancelAndWait() {
-    MutexLock lock(mutex_);
-    for (grpc::ClientContext* context : contexts_) context->TryCancel();
-    while (count_ > 0) ended_.Wait(mutex_);
-  }
+  // Blocks until all have ended: the time that gRPC's threads need for it. The clients' side has
+  // stopped and calls nobody back.
+  void AbandonAndWait();
 
  private:
   Mutex mutex_;
   CondVar ended_;
   int count_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::set<grpc::ClientContext*> contexts_ ABSL_GUARDED_BY(mutex_);
+  std::set<MeshCall*> calls_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Two things keep the call behind open: our reading of its answers and our writing of its messages.
-// Each is a hold of the reactor, given up when that side is done.
+// Each is a hold of the reactor, given up when that side is done. Callbacks of the client's side
+// know the call weakly: it lives until OnDone, and a client's side that has stopped never lets go
+// of them.
 class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public std::enable_shared_from_this<MeshCall> {
  public:
   MeshCall(std::shared_ptr<Call> call, std::shared_ptr<CallsUnderWay> calls)
       : ending_{std::move(calls)}, call_(std::move(call)) {
-    ending_.calls->Begin(&context_);
+    ending_.calls->Begin(this);
   }
-  ~MeshCall() override { ending_.calls->Forget(&context_); }
+  ~MeshCall() override { ending_.calls->Forget(this); }
 
   void Start(grpc::GenericStub& stub) {
     self_ = shared_from_this();
@@ -151,14 +152,21 @@ class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::By
     SendHeaders();
     call_->Write(FromByteBuffer(incoming_));
     incoming_.Clear();
-    call_->WhenWritable([self = shared_from_this()] { self->StartRead(&self->incoming_); });
+    {
+      MutexLock lock(mutex_);
+      if (abandoned_) return RemoveHold();
+      waits_for_client_ = true;
+    }
+    call_->WhenWritable([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->ReadOn();
+    });
   }
 
   void OnWriteDone(bool ok) override {
     {
       MutexLock lock(mutex_);
       writing_ = false;
-      if (!ok || server_done_) {
+      if (!ok || server_done_ || abandoned_) {
         if (std::exchange(write_side_, false)) RemoveHold();
         return;
       }
@@ -174,19 +182,36 @@ class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::By
   void OnDone(const grpc::Status& status) override {
     http::Headers trailers = FromMetadata(context_.GetServerTrailingMetadata());
     call_->Finish(rpc::FromGrpc(status), std::move(trailers));
-    // Frees the call, unless callbacks of the client's side still hold it.
+    // Frees the call, unless a callback of the client's side runs.
     const auto self = std::move(self_);
   }
 
+  // Nothing comes from the client's side any more, not even that it has ended.
+  void Abandon() {
+    context_.TryCancel();
+    MutexLock lock(mutex_);
+    abandoned_ = true;
+    if (std::exchange(waits_for_client_, false)) RemoveHold();
+    if (!writing_ && std::exchange(write_side_, false)) RemoveHold();
+  }
+
  private:
+  void ReadOn() {
+    {
+      MutexLock lock(mutex_);
+      if (!std::exchange(waits_for_client_, false)) return;
+    }
+    StartRead(&incoming_);
+  }
+
   void SendHeaders() {
     if (std::exchange(headers_sent_, true)) return;
     call_->SendHeaders(FromMetadata(context_.GetServerInitialMetadata()));
   }
 
   void ReadNext() {
-    call_->Read([self = shared_from_this()](absl::StatusOr<std::optional<http::Slice>> message) {
-      self->OnMessage(std::move(message));
+    call_->Read([weak = weak_from_this()](absl::StatusOr<std::optional<http::Slice>> message) {
+      if (const auto self = weak.lock()) self->OnMessage(std::move(message));
     });
   }
 
@@ -238,12 +263,21 @@ class MeshCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::By
   bool write_side_ ABSL_GUARDED_BY(mutex_) = true;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool server_done_ ABSL_GUARDED_BY(mutex_) = false;
+  // Our side of the reading hold: the client has to take what it was sent.
+  bool waits_for_client_ ABSL_GUARDED_BY(mutex_) = false;
+  bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
 };
+
+void CallsUnderWay::AbandonAndWait() {
+  MutexLock lock(mutex_);
+  for (MeshCall* call : calls_) call->Abandon();
+  while (count_ > 0) ended_.Wait(mutex_);
+}
 
 class MeshHandler final : public CallHandler {
  public:
   explicit MeshHandler(std::shared_ptr<grpc::Channel> channel) : stub_(std::move(channel)) {}
-  ~MeshHandler() override { calls_->CancelAndWait(); }
+  ~MeshHandler() override { calls_->AbandonAndWait(); }
   void Handle(std::shared_ptr<Call> call) override {
     std::make_shared<MeshCall>(std::move(call), calls_)->Start(stub_);
   }
